@@ -1,0 +1,1 @@
+"""Seed records to evolved records: MMEvol and MMInstruct recipes, verification, accounting."""

@@ -1,0 +1,1 @@
+"""Checkpoint or endpoint to scores: 13 benchmarks under named rules."""

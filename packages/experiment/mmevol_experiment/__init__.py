@@ -1,0 +1,1 @@
+"""The table of stages, the runner, the report and the command line."""

@@ -1,0 +1,1 @@
+"""Conversations to checkpoint: LLaVA-NeXT on Qwen2 and LLaMA3."""
