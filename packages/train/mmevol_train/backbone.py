@@ -1,0 +1,183 @@
+"""A LLaVA-NeXT model from a vision tower and a language model: native transformers classes, nothing of our own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextProcessor,
+)
+from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+
+from mmevol_core.config import Config
+from mmevol_core.errors import UserError, unknown
+from mmevol_train.conversation import IMAGE, chat_template, template
+
+STANDIN = "standin:"
+WEIGHTS = Path(__file__).parent / "standins" / "weights"
+PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_250|>", "<|endoftext|>")  # unused by Llama-3 and Qwen2
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class BackboneConfig(Config):
+    """Which parts make a model. Ids are Hugging Face ids or folders, or `standin:NAME` for the ones shipped here."""
+
+    name: str
+    vision_tower: str
+    language_model: str
+    chat_template: Literal["qwen2", "llama3"]
+    system: str | None = None  # default system text; None: the template's own, "": none
+    pinpoints: tuple[tuple[int, int], ...]  # (height, width) of the grids a picture may take, pixels
+    vision_feature_layer: int = -2
+    vision_feature_select_strategy: Literal["default", "full"] = "default"  # default: without the class token
+    projector_act: str = "gelu"
+    projector_std: float | None = Field(default=None, gt=0)  # initial weights; None: the language model's own
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+
+    def tower_geometry(self) -> tuple[int, int]:
+        """(image size, patch size) of the vision tower in pixels, from its configuration alone."""
+        vision = _vision_config(self.vision_tower)
+        return int(vision.image_size), int(vision.patch_size)
+
+
+def locate(identifier: str) -> str:
+    """A Hugging Face id or folder as it is, a stand-in as its folder; UserError when there is no such stand-in."""
+    if not identifier.startswith(STANDIN):
+        return identifier
+    folder = WEIGHTS / identifier.removeprefix(STANDIN)
+    if not (folder / "config.json").is_file():
+        shipped = [STANDIN + path.parent.name for path in WEIGHTS.glob("*/config.json")]
+        raise unknown("stand-in", identifier, shipped, where="backbone")
+    return str(folder)
+
+
+def build(
+    config: BackboneConfig, *, seed: int = 0, dtype: str = "float32"
+) -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:
+    """Load tower and language model and join them by a new projector and newline vector, drawn from `seed`.
+
+    Raises:
+        UserError: when a part cannot be loaded or the parts do not fit each other.
+    """
+    torch.manual_seed(seed)
+    kind = DTYPES[dtype]
+    tower = _load(AutoModel, config.vision_tower, dtype=kind)
+    tower = getattr(tower, "vision_model", tower) if tower.config.model_type == "clip" else tower
+    language = _load(AutoModelForCausalLM, config.language_model, dtype=kind, attn_implementation=config.attention)
+    tokenizer = _tokenizer(config)
+    rows = language.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        language.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64)
+    shape = _llava_config(config, tower.config, language.config, tokenizer)
+    model = _join(shape, tower, language, config).to(kind)
+    processor = _processor(config, tokenizer)
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
+    )
+    return model, processor
+
+
+def _load(factory: Any, identifier: str, **options: Any) -> Any:
+    try:
+        return factory.from_pretrained(locate(identifier), **options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot load {identifier}: {first} Give a Hugging Face id or folder, or standin:NAME") from error
+
+
+def _vision_config(identifier: str) -> Any:
+    config = _load(AutoConfig, identifier)
+    return getattr(config, "vision_config", config)
+
+
+def _llava_config(config: BackboneConfig, vision: Any, text: Any, tokenizer: Any) -> LlavaNextConfig:
+    high, wide = int(vision.image_size), int(vision.patch_size)
+    if any(side % high for pair in config.pinpoints for side in pair):
+        raise UserError(f"backbone {config.name}: pinpoints must be multiples of the tower's {high} pixels")
+    return LlavaNextConfig(
+        vision_config=vision.to_dict(),
+        text_config=text.to_dict(),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        projector_hidden_act=config.projector_act,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
+        vision_feature_layer=config.vision_feature_layer,
+        image_grid_pinpoints=[list(pair) for pair in config.pinpoints],
+        image_seq_length=(high // wide) ** 2,
+        tie_word_embeddings=bool(getattr(text, "tie_word_embeddings", False)),
+    )
+
+
+def _join(shape: LlavaNextConfig, tower: Any, language: Any, config: BackboneConfig) -> LlavaNextForConditionalGeneration:
+    """Empty LLaVA-NeXT with its two parts put in, so that no part is held in memory twice."""
+    with torch.device("meta"):
+        model = LlavaNextForConditionalGeneration(shape)
+    model.set_attn_implementation(config.attention)
+    inner = model.model
+    inner.vision_tower, inner.language_model = tower, language.model
+    model.lm_head = language.lm_head
+    hidden = shape.text_config.hidden_size
+    std = config.projector_std or float(getattr(shape.text_config, "initializer_range", 0.02))
+    inner.multi_modal_projector.to_empty(device="cpu")
+    for layer in (inner.multi_modal_projector.linear_1, inner.multi_modal_projector.linear_2):
+        nn.init.normal_(layer.weight, std=std)
+        nn.init.zeros_(layer.bias)
+    inner.image_newline = nn.Parameter(torch.randn(hidden) * hidden**-0.5)  # LLaVA-NeXT's own initial scale
+    return model
+
+
+def _tokenizer(config: BackboneConfig) -> Any:
+    tokenizer = _load(AutoTokenizer, config.language_model)
+    lacking = [token for token in template(config.chat_template).control if token not in tokenizer.get_vocab()]
+    if lacking:
+        raise UserError(
+            f"backbone {config.name}: tokenizer of {config.language_model} lacks {', '.join(lacking)}; "
+            f"set chat_template to the family of the language model"
+        )
+    if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
+        tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
+    tokenizer.eos_token = template(config.chat_template).end
+    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
+        tokenizer.pad_token = next((pad for pad in PADS if pad in tokenizer.get_vocab()), tokenizer.eos_token)
+    tokenizer.chat_template = chat_template(config.chat_template, config.system)
+    tokenizer.padding_side = "left"  # for generation; training pads on its own
+    return tokenizer
+
+
+def _processor(config: BackboneConfig, tokenizer: Any) -> LlavaNextProcessor:
+    tile, patch = config.tower_geometry()
+    side = {"height": tile, "width": tile}
+    images = LlavaNextImageProcessorPil(
+        size={"shortest_edge": tile},
+        crop_size=side,
+        image_grid_pinpoints=[list(pair) for pair in config.pinpoints],
+        **_pixel_statistics(config.vision_tower),
+    )
+    return LlavaNextProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=patch,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
+        num_additional_image_tokens=1 if config.vision_feature_select_strategy == "default" else 0,
+        chat_template=tokenizer.chat_template,
+    )
+
+
+def _pixel_statistics(identifier: str) -> dict[str, Any]:
+    """Mean and standard deviation the tower was trained with; CLIP's when its folder does not say."""
+    file = Path(locate(identifier)) / "preprocessor_config.json"
+    if not file.is_file():
+        return {}
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    return {key: stored[key] for key in ("image_mean", "image_std") if key in stored}

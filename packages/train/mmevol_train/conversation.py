@@ -1,0 +1,236 @@
+"""Conversations to text, and text to token ids with labels, in two named modes.
+
+`answer`  the chat template's own words; supervised: every assistant answer and its end token.
+`mmevol`  the rule of the reference trainer (MMEvol, llava/train/train.py, facts only): the whole assistant turn with
+          its header and what follows its end token, and in all other turns every control token. Pretraining uses its
+          `plain` form: the image slot, the caption and a newline, no end token.
+
+Both write the same text for an ordinary conversation; only the labels differ. The chat template is saved with the
+processor, so training and inference share one source of the prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from tokenizers import AddedToken, Tokenizer
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from mmevol_core.errors import unknown
+
+IMAGE = "<image>"
+IGNORED = -100  # label of a token that no loss is taken on (PyTorch's and transformers' convention)
+LabelMode = Literal["answer", "mmevol"]
+SpecialText = Literal["refuse", "escape", "keep"]
+Span = tuple[int, int]  # characters [start, end)
+ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system"}
+
+
+class BadRow(Exception):
+    """A row that cannot be trained on; the message is the reason it is counted under."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a family of chat models writes around a turn."""
+
+    name: str
+    system: str  # the reference's system text
+    control: tuple[str, ...]  # tokens the reference supervises in every turn
+    newline: str  # text whose token id the reference also looks up; most vocabularies have no such entry
+    start: str  # begins the whole text
+    header: str  # {role}
+    end: str  # ends a turn
+    after: str  # follows the end token, and belongs to the turn in the reference's rule
+    trims: bool  # contents lose outer white space
+
+
+TEMPLATES = {
+    "qwen2": Template(
+        name="qwen2", system="You are a helpful assistant.", control=("<|im_start|>", "<|im_end|>"), newline="\n",
+        start="", header="<|im_start|>{role}\n", end="<|im_end|>", after="\n", trims=False,
+    ),
+    "llama3": Template(
+        name="llama3",
+        system="You are a helpful language and vision assistant. You are able to understand the visual content that "
+        "the user provides, and assist the user with a variety of tasks using natural language.",
+        control=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), newline="\n\n",
+        start="<|begin_of_text|>", header="<|start_header_id|>{role}<|end_header_id|>\n\n", end="<|eot_id|>",
+        after="", trims=True,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as text in which `<image>` stands for an image slot, and the characters that are supervised."""
+
+    text: str
+    supervised: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids and the tokens that are supervised (same length); an image slot is one id."""
+
+    ids: list[int]
+    supervised: list[bool]
+    ends: list[int]  # character at which each token ends
+
+
+def template(name: str) -> Template:
+    """The template of that name; UserError with the valid names otherwise."""
+    if name not in TEMPLATES:
+        raise unknown("chat template", name, TEMPLATES)
+    return TEMPLATES[name]
+
+
+@cache
+def chat_template(name: str, system: str | None = None) -> str:
+    """Jinja chat template; `system` is written when a conversation brings none ("" for nothing, None for the default)."""
+    text = template(name).system if system is None else system
+    body = (Path(__file__).parent / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
+    return f"{{%- set default_system = {json.dumps(text)} -%}}\n{body.rstrip()}"
+
+
+def render_answer(
+    turns: Sequence[Mapping[str, str]], jinja: str, special: Iterable[str] = (), policy: SpecialText = "refuse"
+) -> Rendered:
+    """Text by the chat template; supervised: each answer and its end token.
+
+    `special` are the tokenizer's special tokens: in a turn's text they would become control tokens, so they are
+    refused, escaped (a space before the last character), or kept as they are.
+
+    Raises:
+        BadRow: naming what does not fit.
+    """
+    messages = []
+    for number, turn in enumerate(turns):
+        role, text = ROLES.get(turn["from"]), clean(collapse(turn["value"]), special, policy)
+        if role is None:
+            raise BadRow("unknown role")
+        if role == "assistant" and IMAGE in text:
+            raise BadRow("image slot in an answer")
+        if role == "system" and number:
+            raise BadRow("system turn after the first")
+        if messages and role == messages[-1]["role"]:
+            raise BadRow("two turns of one role in a row")
+        messages.append({"role": role, "content": text})
+    if not any(message["role"] == "assistant" for message in messages):
+        raise BadRow("no answer")
+    if next(message["role"] for message in messages if message["role"] != "system") != "user":
+        raise BadRow("starts with an answer")
+    texts, spans = render_jinja_template([messages], chat_template=jinja, return_assistant_tokens_mask=True)
+    text = str(texts[0])
+    return Rendered(text, tuple((start, end) for start, end in spans[0]))
+
+
+def render_mmevol(
+    turns: Sequence[Mapping[str, str]], shape: Template, has_image: bool, system: str | None = None
+) -> Rendered:
+    """Text and supervised characters by the reference's rule for fine-tuning, oddities included.
+
+    A first turn that is not human is dropped, a role it does not know counts as an answer, and control tokens are
+    supervised wherever they stand, also when a user typed them.
+    """
+    kept = list(turns if turns[0]["from"] == "human" else turns[1:])
+    names = {"human": "user", "gpt": "assistant"}
+    text, spans = shape.start, []
+    parts = [("system", shape.system if system is None else system)]
+    parts += [(names.get(turn["from"], turn["from"]), turn["value"]) for turn in kept]
+    for number, (role, value) in enumerate(parts):
+        if number == 0 and not value:
+            continue  # a backbone without a system text; the reference always has one
+        content = collapse(value) if has_image and number else value
+        content = content.strip() if shape.trims else content
+        turn = f"{shape.header.format(role=role)}{content}{shape.end}{shape.after}"
+        if role not in ("user", "system"):
+            spans.append((len(text), len(text) + len(turn)))
+        text += turn
+    control = re.compile("|".join(map(re.escape, shape.control)))
+    spans += [match.span() for match in control.finditer(text)]
+    return Rendered(text, union(spans))
+
+
+def render_plain(turns: Sequence[Mapping[str, str]], start: str, has_image: bool) -> Rendered:
+    """Pretraining's form: `<image>`, caption, newline; supervised: caption and newline.
+
+    Raises:
+        BadRow: unless there are exactly two turns with a placeholder in the first.
+    """
+    if len(turns) != 2:
+        raise BadRow("plain needs exactly two turns")
+    if IMAGE not in turns[0]["value"]:
+        raise BadRow("plain needs a placeholder in the first turn")
+    caption = turns[1]["value"]
+    caption = (collapse(caption) if has_image else caption) + "\n"
+    text = start + IMAGE + caption
+    return Rendered(text, ((len(text) - len(caption), len(text)),))
+
+
+def encode(rendered: Rendered, tokenizer: Tokenizer, also: Iterable[int] = ()) -> Encoded:
+    """Tokenise without adding special tokens; a token is supervised when its first character is.
+
+    `also` are ids that are supervised wherever they occur (the reference's newline look-up).
+    """
+    encoding = tokenizer.encode(rendered.text, add_special_tokens=False)
+    marked = bytearray(len(rendered.text) + 1)
+    for start, end in rendered.supervised:
+        marked[start:end] = b"\1" * (end - start)
+    extra = set(also)
+    supervised = [
+        bool(marked[start]) or number in extra
+        for number, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)
+    ]
+    return Encoded(list(encoding.ids), supervised, [end for _, end in encoding.offsets])
+
+
+def clean(text: str, special: Iterable[str], policy: SpecialText) -> str:
+    """A turn's text with literal special tokens refused or escaped; placeholders of images are not touched."""
+    if policy == "keep" or "<" not in text:
+        return text
+    for token in special:
+        if token != IMAGE and token in text:
+            if policy == "refuse":
+                raise BadRow(f"literal {token} in text")
+            text = text.replace(token, f"{token[:-1]} {token[-1]}")
+    return text
+
+
+def collapse(text: str) -> str:
+    """All placeholders of a turn become one at its front, on a line of its own, as in the reference."""
+    if IMAGE not in text:
+        return text
+    return f"{IMAGE}\n{text.replace(IMAGE, '').strip()}".strip()
+
+
+def union(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Spans in order, with those that touch or overlap joined."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        elif end > start:
+            joined.append((start, end))
+    return tuple(joined)
+
+
+def with_image_token(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer, or a copy that knows `<image>` as one special token."""
+    if tokenizer.token_to_id(IMAGE) is not None:
+        return tokenizer
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.add_special_tokens([AddedToken(IMAGE, special=True, normalized=False)])
+    return copy
+
+
+def special_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """Texts that the tokenizer turns into special tokens."""
+    added: dict[int, Any] = tokenizer.get_added_tokens_decoder()
+    return tuple(token.content for token in added.values() if token.special)

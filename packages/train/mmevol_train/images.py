@@ -1,0 +1,88 @@
+"""Pictures as the vision tower sees them: uint8 views, cut once, normalised by a table.
+
+The views and the normalised values equal `LlavaNextImageProcessorPil` bit for bit (tests prove it); the work is
+done on bytes, without the second resize and the per-tile normalisation of the original.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mmevol_train.anyres import Pinpoints, best_resolution
+from mmevol_train.conversation import BadRow
+
+Views = NDArray[np.uint8]  # (views, 3, tile, tile)
+
+
+def locate_image(root: Path, name: str) -> Path:
+    """A picture's path under the image root.
+
+    Raises:
+        BadRow: when the path leaves the root or there is no such file.
+    """
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise BadRow("image path leaves the image root")
+    if not path.is_file():
+        raise BadRow("image not found")
+    return path
+
+
+def image_size(root: Path, name: str) -> tuple[int, int]:
+    """(width, height) in pixels from the header alone; BadRow when it is no picture."""
+    try:
+        with Image.open(locate_image(root, name)) as image:
+            return image.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+        raise BadRow("image cannot be read") from error
+
+
+def read_views(path: Path, pinpoints: Pinpoints, tile: int) -> Views:
+    """Open a picture and cut it; BadRow when it cannot be decoded."""
+    try:
+        with Image.open(path) as image:
+            return cut(image.convert("RGB"), pinpoints, tile)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise BadRow("image cannot be decoded") from error
+
+
+def cut(image: Image.Image, pinpoints: Pinpoints, tile: int) -> Views:
+    """Base view and tiles of an RGB picture: resized to fit the best grid, centred, black outside."""
+    width, height = image.size
+    high, wide = best_resolution(width, height, pinpoints)
+    base = image.resize((tile, tile), Image.Resampling.BICUBIC)
+    canvas = np.zeros((high, wide, 3), np.uint8)
+    inner_high, inner_wide = _fitted(width, height, high, wide)
+    top, left = (high - inner_high) // 2, (wide - inner_wide) // 2
+    fitted = image.resize((inner_wide, inner_high), Image.Resampling.BICUBIC)
+    canvas[top : top + inner_high, left : left + inner_wide] = np.asarray(fitted)
+    tiles = canvas.reshape(high // tile, tile, wide // tile, tile, 3).transpose(0, 2, 4, 1, 3)
+    stacked = np.concatenate([np.asarray(base).transpose(2, 0, 1)[None], tiles.reshape(-1, 3, tile, tile)])
+    return np.ascontiguousarray(stacked)
+
+
+def _fitted(width: int, height: int, high: int, wide: int) -> tuple[int, int]:
+    """(height, width) of the picture scaled to fit the grid, rounded up as transformers does."""
+    if wide / width < high / height:
+        return min(int(np.ceil(height * (wide / width))), high), wide
+    return high, min(int(np.ceil(width * (high / height))), wide)
+
+
+class Normalizer:
+    """uint8 views to the tower's numbers by a table of 3 x 256 values, exactly as the processor computes them."""
+
+    def __init__(self, mean: list[float], std: list[float], scale: float = 1 / 255) -> None:
+        levels = (np.arange(256).astype(np.float64) * scale).astype(np.float32)
+        table = (levels[None] - np.array(mean, np.float32)[:, None]) / np.array(std, np.float32)[:, None]
+        self._table = torch.from_numpy(table.astype(np.float32))  # (3, 256)
+
+    def __call__(self, views: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """(..., 3, H, W) uint8 to the same shape of `dtype`, on the device of `views`."""
+        table = self._table.to(views.device)
+        channels = [table[channel][views[..., channel, :, :].int()] for channel in range(3)]
+        return torch.stack(channels, dim=-3).to(dtype)

@@ -1,0 +1,188 @@
+"""What a backbone would be trained on, row by row: the text behind `mmevol labels`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+from tokenizers import Tokenizer
+
+from mmevol_core.errors import UserError, unknown
+from mmevol_core.files import read_json
+from mmevol_train.conversation import (
+    BadRow,
+    Encoded,
+    Rendered,
+    Span,
+    Template,
+    chat_template,
+    encode,
+    render_answer,
+    render_mmevol,
+    render_plain,
+    special_tokens,
+    template,
+    union,
+    with_image_token,
+)
+
+STAGES = ("pretrain", "finetune")
+MODES = ("answer", "mmevol")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One conversation as text; `supervised` are the character spans the loss is taken on, `problem` why there are none."""
+
+    row: int
+    rendered: str
+    supervised: tuple[Span, ...]
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON line of `mmevol labels --json`."""
+        shown = {"row": self.row, "rendered": self.rendered, "supervised": [list(span) for span in self.supervised]}
+        return {**shown, "problem": self.problem} if self.problem else shown
+
+
+def label_rows(
+    data: Path, template_name: str, stage: str, mode: str, tokenizer: Path | None = None, max_length: int | None = None
+) -> Iterator[LabelRow]:
+    """Render every row of a LLaVA JSON file and say which characters are supervised.
+
+    `<image>` stands for the image slot and counts as one token. `max_length` cuts after that many tokens, before
+    images are expanded, as the reference's collator does. `tokenizer` is a `tokenizer.json`; the default is the
+    stand-in of the template.
+
+    Raises:
+        UserError: for an unknown template, stage or mode, and for a file that does not hold conversations.
+    """
+    for kind, name, valid in (("stage", stage, STAGES), ("label mode", mode, MODES)):
+        if name not in valid:
+            raise unknown(kind, name, valid)
+    shape = template(template_name)
+    words = load_tokenizer(tokenizer, shape)
+    if max_length is not None and max_length < 1:
+        raise UserError(f"--max-length must be 1 or more, got {max_length}")
+    for number, row in enumerate(read_rows(data)):
+        try:
+            yield _label(number, row, shape, stage, mode, words, tokenizer is None, max_length)
+        except BadRow as problem:
+            yield LabelRow(number, "", (), str(problem))
+
+
+def colour(row: LabelRow) -> Text:
+    """For the terminal: supervised characters in green, the rest dim; a row that cannot be trained on in red."""
+    if row.problem:
+        return Text(f"row {row.row}: {row.problem}", style="red")
+    text = Text(f"row {row.row}: ", style="bold") + Text(row.rendered, style="dim")
+    offset = len(text.plain) - len(row.rendered)
+    for start, end in row.supervised:
+        text.stylize("not dim green", offset + start, offset + end)
+    return text
+
+
+def load_tokenizer(path: Path | None, shape: Template) -> Tokenizer:
+    """A `tokenizer.json` (or the folder that holds it); the template's stand-in by default."""
+    if path is None:
+        path = Path(__file__).parent / "standins" / "weights" / shape.name
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"tokenizer not found: {path}; give --tokenizer a tokenizer.json")
+    try:
+        words = Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{file} is not a tokenizer.json: {error}") from error
+    missing = [token for token in shape.control if words.token_to_id(token) is None]
+    if missing:
+        raise UserError(f"{file} lacks {', '.join(missing)}; choose the tokenizer of a {shape.name} model")
+    return words
+
+
+def read_rows(data: Path) -> list[Mapping[str, Any]]:
+    """Rows of a LLaVA JSON file; UserError naming the row and field that does not fit."""
+    rows = read_json(data)
+    if not isinstance(rows, list):
+        raise UserError(f"{data} must hold a JSON list of rows with `conversations`")
+    for number, row in enumerate(rows):
+        problem = row_problem(row)
+        if problem:
+            raise UserError(f"{data} row {number}: {problem}")
+    return rows
+
+
+def row_problem(row: Any) -> str:
+    """Why a row is no LLaVA row, or an empty text."""
+    turns = row.get("conversations") if isinstance(row, dict) else None
+    if not isinstance(turns, list) or not turns:
+        return "needs a non-empty list `conversations`"
+    if not all(isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("from", "value")) for turn in turns):
+        return "every turn needs the texts `from` and `value`"
+    return ""
+
+
+def _label(
+    number: int, row: Mapping[str, Any], shape: Template, stage: str, mode: str, words: Tokenizer, standin: bool,
+    max_length: int | None,
+) -> LabelRow:  # fmt: skip
+    turns, has_image = row["conversations"], "image" in row
+    if mode == "answer":
+        rendered = render_answer(turns, chat_template(shape.name), special_tokens(words), "escape")
+    elif stage == "pretrain":
+        rendered = render_plain(turns, _start(words, shape, standin), has_image)
+    else:
+        rendered = render_mmevol(turns, shape, has_image)
+    rendered = normalised(rendered, words)
+    sees = has_image or stage == "pretrain"
+    encoded = encode(rendered, with_image_token(words) if sees else words, newline_ids(words, shape, mode, stage))
+    return _shown(number, rendered, encoded, max_length)
+
+
+def _start(words: Tokenizer, shape: Template, standin: bool) -> str:
+    """What the tokenizer itself puts before a text: Llama-3's does, Qwen2's does not."""
+    if standin:
+        return shape.start
+    ids = words.encode("", add_special_tokens=True).ids
+    return shape.start if shape.start and ids[:1] == [words.token_to_id(shape.start)] else ""
+
+
+def newline_ids(words: Tokenizer, shape: Template, mode: str, stage: str) -> tuple[int, ...]:
+    """The reference looks newlines up as a token; byte-level vocabularies (Qwen2, Llama-3) have no such entry."""
+    found = words.token_to_id(shape.newline) if (mode, stage) == ("mmevol", "finetune") else None
+    return () if found is None else (found,)
+
+
+def normalised(rendered: Rendered, words: Tokenizer) -> Rendered:
+    """The text as the tokenizer reads it (Qwen2: NFC), with the spans moved along; special tokens stay."""
+    normalizer = words.normalizer
+    if normalizer is None:
+        return rendered
+    cuts = {0, len(rendered.text), *(place for span in rendered.supervised for place in span)}
+    known = re.compile("|".join(re.escape(token) for token in (*special_tokens(words), "<image>")))
+    cuts |= {place for match in known.finditer(rendered.text) for place in match.span()}
+    text, moved = "", {}
+    edges = sorted(cuts)
+    for start, end in zip(edges, edges[1:], strict=False):
+        moved[start] = len(text)
+        part = rendered.text[start:end]
+        text += part if known.fullmatch(part) else normalizer.normalize_str(part)
+    moved[edges[-1]] = len(text)
+    return Rendered(text, tuple((moved[start], moved[end]) for start, end in rendered.supervised))
+
+
+def _shown(number: int, rendered: Rendered, encoded: Encoded, max_length: int | None) -> LabelRow:
+    """Characters of the supervised tokens; a character split over tokens belongs to all of them."""
+    kept = len(encoded.ids) if max_length is None else min(max_length, len(encoded.ids))
+    whole = kept == len(encoded.ids)
+    ends = [*encoded.ends[: kept - 1], len(rendered.text)] if whole else encoded.ends[:kept]
+    spans, start = [], 0
+    for supervised, end in zip(encoded.supervised, ends, strict=False):
+        if supervised:
+            spans.append((start, end))
+        start = max(start, end)
+    text = rendered.text if whole else rendered.text[: ends[-1]]
+    return LabelRow(number, text, union(spans))
