@@ -1,0 +1,161 @@
+"""What a benchmark is: items in, prompts out, replies graded, official scores.
+
+A benchmark is one file, `benchmarks/<name>.py`, that ends in a `BENCHMARK` constant of type `Benchmark`. Everything in
+it is a pure function, so a score can be computed again from a log of replies.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from mmevol_core.errors import unknown
+
+Method = Literal["rule", "judge", "none"]
+Image = bytes | Path
+
+VLMEVALKIT = "vlmevalkit"  # open-compass/VLMEvalKit at e8e78f05 (2026-08-18)
+VLMEVALKIT_02RC1 = "vlmevalkit-0.2rc1"  # the registry package ms-vlmeval 0.0.20: one multiple-choice rule less
+MMEVOL = "mmevol"  # the copy of June 2024 that MMEvol ships, and LLaVA's scripts for what it lacks
+OFFICIAL = "official"  # the evaluator published with the data set (VQA, GQA)
+LLAVA_SUBMISSION = "llava_submission"  # LLaVA's converters, then the official evaluator
+RULES = (VLMEVALKIT, VLMEVALKIT_02RC1, MMEVOL, OFFICIAL, LLAVA_SUBMISSION)
+PROMPTS = (VLMEVALKIT, MMEVOL, "mmevol_compat")  # mmevol_compat also copies MMEvol's multi-image defect
+
+LETTERS = string.ascii_uppercase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One question. Strings are raw: a cell that reads `None` or `N/A` is that text, an absent one is empty.
+
+    `images` are encoded files (bytes) or paths; `cluster` is the unit of resampling (items about one image, or one
+    group of questions); `extra` holds every other column or field of the official file.
+    """
+
+    index: str
+    question: str
+    answer: str = ""
+    images: tuple[Image, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    category: str = ""
+    l2_category: str = ""
+    split: str = ""
+    cluster: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the model is given: images and texts in order, and a system text where the protocol has one."""
+
+    parts: tuple[Image | str, ...]
+    system: str = ""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images, in order."""
+        return tuple(part for part in self.parts if not isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A verdict on one reply.
+
+    `score` is 0..1, or None where the official tool leaves the item out of its means. `method` is `none` when
+    neither a rule nor the judge could read the reply: it counts as unparsed and wrong, never as a guess.
+    `detail` carries what the official aggregates need beyond the score.
+    """
+
+    item: Item
+    score: float | None
+    parsed: str
+    method: Method
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def index(self) -> str:
+        """The item's index."""
+        return self.item.index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One call to the judge. `call` counts the calls for this item from 0."""
+
+    index: str
+    call: int
+    prompt: str
+    system: str = ""
+    images: tuple[Image, ...] = ()
+    temperature: float = 0.0
+    max_tokens: int = 2048
+    reply: str = ""
+
+
+class Judge(Protocol):
+    """Whoever answers a `Question`; up to `concurrency` at a time."""
+
+    name: str
+    concurrency: int
+
+    def ask(self, question: Question) -> str:
+        """The judge's reply; UserError when it cannot be reached."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The number a table shows: a key of `scores`, its unit, and its largest value (for averages in percent)."""
+
+    name: str
+    unit: str = "percent"
+    maximum: float = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """The rules of one benchmark.
+
+    `rules` are the rule profiles it knows, its default first. `grade` reads one reply; `group` (when set) replaces
+    the default of grading items one by one, for benchmarks whose verdict is about a group of items.
+    """
+
+    name: str
+    version: str
+    load: Callable[[Path], Iterator[Item]]
+    prompt: Callable[[Item, str], Message]
+    grade: Callable[[Item, str, str, Judge | None], Graded]
+    scores: Callable[[Sequence[Graded], str], dict[str, float]]
+    headline: Callable[[str], Headline]
+    aliases: tuple[str, ...] = ()
+    rules: tuple[str, ...] = (VLMEVALKIT, VLMEVALKIT_02RC1, MMEVOL)
+    needs_judge: bool = False  # nothing useful comes out without one
+    group: Callable[[Sequence[Item], Mapping[str, str], str, Judge | None], list[Graded]] | None = None
+    notes: str = ""  # what a reader of the score must know
+
+    def check_rules(self, rules: str) -> str:
+        """The profile's name; UserError when this benchmark has no such rules."""
+        if rules not in self.rules:
+            raise unknown("protocol", rules, self.rules, where=self.name)
+        return rules
+
+    def grade_all(
+        self, items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None
+    ) -> list[Graded]:
+        """Grade `replies` (item index -> reply), in the order of `items`."""
+        self.check_rules(rules)
+        if self.group:
+            return self.group(items, replies, rules, judge)
+
+        def verdict(item: Item) -> Graded:
+            return self.grade(item, replies[item.index], rules, judge)
+
+        if judge is None or judge.concurrency <= 1:
+            return [verdict(item) for item in items]
+        with ThreadPoolExecutor(judge.concurrency) as pool:
+            return list(pool.map(verdict, items))
