@@ -1,0 +1,141 @@
+"""Stage `evolve`: seed records in, evolved records out, with a ledger of every item on the way.
+
+Kill it at any moment and call it again: paid answers are in the journal, finished records in the outcome log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+from pydantic import Field
+
+from mmevol_core.chat import Chat
+from mmevol_core.chat import run as run_rows
+from mmevol_core.config import Config
+from mmevol_core.errors import UserError
+from mmevol_core.files import replacing, write_json
+from mmevol_core.images import ImageStore
+from mmevol_core.journal import Journal
+from mmevol_core.progress import Progress
+from mmevol_core.sample import Sample, read_samples, to_dict
+from mmevol_core.secrets import secret
+from mmevol_core.stage import Stage, StageResult
+from mmevol_dataengine.ledger import REJECTED, Ledger, Outcome
+from mmevol_dataengine.outcomes import OutcomeLog
+from mmevol_dataengine.prompts.mmevol_text import PROMPT_VERSION
+from mmevol_dataengine.recipes import mmevol
+from mmevol_dataengine.teacher import TeacherConfig, Voice, reachable
+
+
+class EvolveConfig(Config):
+    """What to do with the records, and who does it."""
+
+    recipe: mmevol.MMEvol = mmevol.MMEvol()
+    teacher: TeacherConfig
+    judge: TeacherConfig | None = None  # None: the teacher marks its own work, as in the paper
+    limit: int | None = Field(default=None, ge=1)  # preview: only the first records
+    max_failed: float = Field(default=1.0, ge=0, le=1)  # larger share of rounds without an answer stops the stage
+
+
+def run(config: EvolveConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
+    """Evolve every record of `inputs["seed"]`.
+
+    Raises:
+        UserError: for a bad key, a dead endpoint or a spent budget (the same command goes on from there), or when
+            too many rounds failed.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    total = _count(inputs["seed"], config.limit)
+    with OutcomeLog(out_dir / "outcomes.jsonl") as log, Journal(out_dir / "journal.sqlite") as journal:
+        if len(log) < total:
+            _evolve_rest(config, inputs, out_dir, log, journal, total)
+        return _finish(config, log, journal, out_dir, total)
+
+
+def _count(path: Path, limit: int | None) -> int:
+    """How many records there are to do."""
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in islice((line for line in file if line.strip()), limit))
+    except FileNotFoundError as error:
+        raise UserError(f"file not found: {path}; run the stage seed first") from error
+
+
+def _evolve_rest(
+    config: EvolveConfig, inputs: Mapping[str, Path], out_dir: Path, log: OutcomeLog, journal: Journal, total: int
+) -> None:
+    """Do the records that the log lacks, as many at a time as the endpoint takes."""
+    samples = enumerate(islice(read_samples(inputs["seed"]), config.limit))
+    rest = ((number, sample) for number, sample in samples if number not in log)
+    with ExitStack() as stack:
+        teacher = stack.enter_context(reachable(config.teacher, out_dir / "teacher"))
+        judge = stack.enter_context(reachable(config.judge, out_dir / "judge")) if config.judge else None
+        progress = stack.enter_context(Progress(out_dir, "evolve", total, "records"))
+
+        async def work() -> None:
+            async with AsyncExitStack() as chats:
+                writer = await chats.enter_async_context(_chat(teacher, journal, "the teacher"))
+                marker = await chats.enter_async_context(_chat(judge, journal, "the judge")) if judge else writer
+                author = Voice(writer, ImageStore(inputs["images"], teacher.image), teacher)
+                critic = Voice(marker, ImageStore(inputs["images"], judge.image), judge) if judge else author
+
+                async def one(row: tuple[int, Sample]) -> Outcome:
+                    return await mmevol.evolve(config.recipe, row[1], author, critic)
+
+                ledger = Ledger()
+                async for (number, _), outcome in run_rows(rest, one, writer.rows_in_flight):
+                    log.add(number, outcome)
+                    ledger.add(outcome)
+                    progress.update(len(log), usd=round(journal.counts.usd, 4), **ledger.brief())
+
+        uvloop.run(work())
+
+
+def _chat(config: TeacherConfig, journal: Journal, purpose: str) -> Chat:
+    key = secret(config.api_key_name, purpose) if config.api_key_name else None
+    return Chat(config, journal, api_key=key)
+
+
+def _finish(config: EvolveConfig, log: OutcomeLog, journal: Journal, out_dir: Path, total: int) -> StageResult:
+    """Write the roles in the order of the input, and close the books."""
+    ledger = Ledger()
+    files = {role: out_dir / f"{role}.jsonl" for role in ("evolved", "eliminated")}
+    with replacing(files["evolved"]) as evolved, replacing(files["eliminated"]) as eliminated:
+        for outcome in log:
+            ledger.add(outcome)
+            evolved.write(_line(to_dict(outcome.sample)))
+            eliminated.writelines(_line(row) for row in _rejected(outcome))
+    books = ledger.as_dict(total)
+    if ledger.failed_rounds > config.max_failed * ledger.asked_rounds:
+        log.path.unlink()  # the journal keeps every answer; the next call asks for the failed ones only
+        raise UserError(
+            f"evolve: {ledger.failed_rounds} of {ledger.asked_rounds} rounds got no usable answer"
+            f" ({books['total']['failed_records']}); look at the endpoint and run again, or raise evolve.max_failed",
+            status=3,
+        )
+    files["ledger"] = out_dir / "ledger.json"
+    usage = asdict(journal.counts)
+    write_json(files["ledger"], {**books, "usage": usage, "prompt_version": PROMPT_VERSION})
+    return StageResult(files, {"records": total, **books["total"], "usage": usage})
+
+
+def _rejected(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    """One row an item that did not survive: whose, when, why, and the item itself."""
+    for turn in outcome.turns:
+        for rejected in turn.rejected:
+            row = REJECTED.dump_python(rejected, mode="json", exclude_defaults=True)
+            yield {"sample": outcome.sample.id, "round": turn.round, "direction": turn.direction, **row}
+
+
+def _line(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
+STAGE = Stage(config=EvolveConfig, needs=("seed", "images"), run=run, version=f"1.{PROMPT_VERSION}")

@@ -1,0 +1,119 @@
+"""What the annotations of a sample can decide about an item: boxes, objects, counts, existence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mmevol_core.sample import QA, Sample
+from mmevol_dataengine.vocabulary import words
+
+Corners = tuple[float, float, float, float]
+
+_NUMBER = r"\s*(-?\d+(?:\.\d+)?|-?\.\d+)\s*"
+_BOX = re.compile(rf"[\[(]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])]")
+_SEEN = r"(?: (?:visible|shown|present))?(?: in (?:the|this) (?:image|picture|photo))?\s*\?"
+_HOW_MANY = re.compile(rf"^\s*how many ([\w\s-]+?) (?:are|is|can)(?: there| you see| be seen)?{_SEEN}", re.IGNORECASE)
+_IS_THERE = re.compile(rf"^\s*(?:is|are) there (?:an?|any) ([\w\s-]+?){_SEEN}", re.IGNORECASE)
+_NUMBERS = {
+    name: value
+    for value, name in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    )
+}
+_FILLER = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "and",
+        "with",
+        "other",
+        "another",
+        "different",
+        "object",
+        "thing",
+        "image",
+        "picture",
+        "photo",
+    ]
+)
+
+
+def boxes_in(text: str) -> Iterator[Corners]:
+    """Every [a, b, c, d] of four numbers in a text; whole numbers above 1 are taken as coordinates too."""
+    for found in _BOX.finditer(text):
+        left, top, right, bottom = (float(number) for number in found.groups())
+        yield left, top, right, bottom
+
+
+def given_boxes(sample: Sample, parent: QA) -> list[Corners]:
+    """The boxes an item may use: those of objects and texts, and those its parent already speaks of."""
+    annotated = [box.xyxy for box in sample.boxes] + [text.xyxy for text in sample.ocr if text.xyxy]
+    return [*annotated, *boxes_in(parent.question), *boxes_in(parent.answer)]
+
+
+def close(box: Corners, given: Corners, tolerance: float) -> bool:
+    """Whether two boxes differ by at most `tolerance` (share of the image) in every coordinate."""
+    return all(abs(one - other) <= tolerance + 1e-9 for one, other in zip(box, given, strict=True))
+
+
+def unknown_object(item: QA, sample: Sample) -> str | None:
+    """An object the item names that no annotation and no seed question knows; undecidable without annotations."""
+    known = _known_words(sample)
+    if not known:
+        return None
+    for name in item.objects:
+        parts = [word for word in words(name) if word not in _FILLER and not word.isdigit()]
+        if parts and not any(word in known for word in parts):
+            return f"object {name!r} is in no annotation"
+    return None
+
+
+def wrong_count(item: QA, sample: Sample) -> str | None:
+    """A plain "How many X are there?" whose number is not that of the boxes of X; None when not that plain."""
+    asked, given = _HOW_MANY.match(item.question), _only_number(item.answer)
+    if not asked or given is None:
+        return None
+    counted = _count(asked.group(1), sample)
+    return f"says {given}, there are {counted} boxes" if counted and counted != given else None
+
+
+def wrong_existence(item: QA, sample: Sample) -> str | None:
+    """A plain "Is there a X?" answered "no" although X has a box, or "yes" although nothing speaks of X."""
+    asked = _IS_THERE.match(item.question)
+    said = re.match(r"\W*(yes|no)\b", item.answer, re.IGNORECASE)
+    if not asked or not said or not sample.boxes:
+        return None
+    name, yes = asked.group(1), said.group(1).lower() == "yes"
+    if not yes and _count(name, sample):
+        return f"says no, but {name!r} has a box"
+    parts = [word for word in words(name) if word not in _FILLER]
+    if yes and not all(word in _known_words(sample) for word in parts):
+        return f"says yes, but nothing speaks of {name!r}"
+    return None
+
+
+def _count(name: str, sample: Sample) -> int:
+    """How many boxes are an X: all words of X are among the words of the label."""
+    parts = {word for word in words(name) if word not in _FILLER}
+    return sum(parts <= set(words(box.label)) for box in sample.boxes) if parts else 0
+
+
+def _known_words(sample: Sample) -> frozenset[str]:
+    """Words of caption, labels and text in the image, and of the seed items when there is one of these."""
+    texts = [sample.caption, *(box.label for box in sample.boxes), *(text.text for text in sample.ocr)]
+    known = {word for text in texts for word in words(text)}
+    if known and sample.rounds:
+        known |= {word for item in sample.rounds[0] for name in item.objects for word in words(name)}
+    return frozenset(known)
+
+
+def _only_number(text: str) -> int | None:
+    """The number in a text when there is exactly one."""
+    found = {int(word) for word in re.findall(r"(?<![\d.])\d+(?![\d.])", text)}
+    found |= {_NUMBERS[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _NUMBERS}
+    return found.pop() if len(found) == 1 else None

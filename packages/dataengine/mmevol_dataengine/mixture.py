@@ -1,0 +1,122 @@
+"""Stage `mixture`: the conversations that one arm of the experiment trains on, as LLaVA JSON.
+
+One training sample is an image with the conversation of one round, as in the 480K release (its sizes fit no other
+reading, see the facts on samples in the paper's appendix B). Arms differ in nothing but the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from mmevol_core.config import Config
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_jsonl, replacing
+from mmevol_core.sample import DIRECTIONS, QA, Sample, read_samples
+from mmevol_core.stage import Stage, StageResult
+from mmevol_dataengine.ledger import REJECTED
+
+SHORT_ANSWER = "Answer the question using a single word or phrase."  # LLaVA-1.5's format sentences, table 7 there
+LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
+Arm = Literal["seed", "evolved", "evolved_unfiltered", "fine_grained_perception", "cognitive_reasoning", "interaction"]
+
+
+class MixtureConfig(Config):
+    """Which rounds and items an arm takes, and which format sentences its turns carry."""
+
+    arm: Arm
+    short_answers: Literal["none", "first", "all"] = "first"  # turns that get SHORT_ANSWER; LLaVA-1.5: the first
+    short_scope: Literal["seed", "all"] = "seed"  # rounds where turns may get it
+    short_words: int = 3  # an answer of at most so many words is short
+    letter_answers: bool = True  # multiple choice answered by a letter gets LETTER_ANSWER
+
+
+def run(config: MixtureConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
+    """Write `conversations.json`.
+
+    Raises:
+        UserError: when the arm has no rows, or needs the role `eliminated` and lacks it.
+    """
+    extra = _eliminated(inputs) if config.arm == "evolved_unfiltered" else {}
+    counts: Counter[str] = Counter()
+    path = out_dir / "conversations.json"
+    with replacing(path) as file:
+        file.write(b"[")
+        for sample in read_samples(inputs["evolved"]):
+            counts["records_in"] += 1
+            for number, generation in enumerate(_generations(sample, config.arm, extra.get(sample.id, {}))):
+                counts["items_in"] += len(generation)
+                if not generation:
+                    counts["empty_rounds"] += 1
+                    continue
+                file.write(b",\n" if counts["rows_out"] else b"\n")
+                file.write(orjson.dumps(conversation(config, sample, number, generation)))
+                counts["rows_out"] += 1
+                counts["turns_out"] += len(generation)
+                counts[f"rows_round_{number}"] += 1
+        file.write(b"\n]\n")
+    if not counts["rows_out"]:
+        raise UserError(f"arm {config.arm}: no rows among {counts['records_in']} records", status=3)
+    assert counts["items_in"] == counts["turns_out"], "every item becomes one turn"
+    return StageResult({"conversations": path}, {"arm": config.arm, **counts})
+
+
+def _generations(sample: Sample, arm: Arm, eliminated: Mapping[int, Sequence[QA]]) -> Iterator[tuple[QA, ...]]:
+    """The items of each round, round 0 first, that belong to an arm."""
+    seed, *later = sample.rounds or ((),)
+    yield seed
+    if arm == "seed":
+        return
+    for number, generation in enumerate(later, start=1):
+        if arm in DIRECTIONS:
+            yield tuple(item for item in generation if item.direction == arm)
+        else:
+            yield (*generation, *eliminated.get(number, ()))
+
+
+def _eliminated(inputs: Mapping[str, Path]) -> dict[str, dict[int, list[QA]]]:
+    """Items that were judged and refused, by sample and round; what could not be judged or is blank stays out."""
+    if "eliminated" not in inputs:
+        raise UserError("arm evolved_unfiltered needs the role eliminated of the stage evolve")
+    found: dict[str, dict[int, list[QA]]] = defaultdict(lambda: defaultdict(list))
+    for row in read_jsonl(inputs["eliminated"]):
+        rejected = REJECTED.validate_python({key: row[key] for key in ("item", "status", "reason")})
+        item = rejected.item
+        if rejected.status == "eliminated" and item.question.strip() and item.answer.strip():
+            found[row["sample"]][row["round"]].append(item)
+    return found
+
+
+def conversation(config: MixtureConfig, sample: Sample, number: int, generation: Sequence[QA]) -> dict[str, Any]:
+    """One LLaVA row: an `<image>` line per image on the first turn, then question and answer by turns."""
+    turns = []
+    for place, item in enumerate(generation):
+        question = _with_format(config, item, number, place)
+        if place == 0:
+            question = "<image>\n" * len(sample.images) + question
+        turns += [{"from": "human", "value": question}, {"from": "gpt", "value": item.answer}]
+    row: dict[str, Any] = {"id": f"{sample.id}_r{number}"}
+    if sample.images:
+        row["image"] = sample.images[0] if len(sample.images) == 1 else list(sample.images)
+    return {**row, "conversations": turns}
+
+
+def _with_format(config: MixtureConfig, item: QA, number: int, place: int) -> str:
+    """The question with the format sentence that it needs and lacks."""
+    question = item.question
+    if item.format == "multi_choice":
+        wants = config.letter_answers and len(item.answer.strip("(). ")) == 1
+        return f"{question}\n{LETTER_ANSWER}" if wants and LETTER_ANSWER not in question else question
+    here = config.short_answers == "all" or (config.short_answers == "first" and place == 0)
+    scope = number == 0 or config.short_scope == "all"
+    short = len(item.answer.split()) <= config.short_words
+    if here and scope and short and SHORT_ANSWER not in question:
+        return f"{question}\n{SHORT_ANSWER}"
+    return question
+
+
+STAGE = Stage(config=MixtureConfig, needs=("evolved",), run=run, version="1", accepts=("eliminated",))

@@ -1,0 +1,141 @@
+"""Stage `seed`: seed records of any source as one JSONL of samples, with every refused row counted and kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field, model_validator
+
+from mmevol_core.config import Config
+from mmevol_core.errors import UserError
+from mmevol_core.files import replacing
+from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
+from mmevol_core.progress import Progress
+from mmevol_core.sample import Sample, to_dict
+from mmevol_core.stage import Stage, StageResult
+from mmevol_dataengine import tiny_world
+from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_sample_rows
+
+READERS: dict[str, Callable[[Path], Iterator[Sample | Failure]]] = {
+    "mmevol_json": read_mmevol,
+    "llava_json": read_llava,
+    "samples": read_sample_rows,
+}
+
+
+class SeedConfig(Config):
+    """Where seed records come from."""
+
+    source: Literal["tiny_world", "mmevol_json", "llava_json", "samples"]
+    seed: int = 0  # tiny world: choice of questions and order
+    limit: int | None = Field(default=None, ge=1)  # read at most so many rows
+    # tiny world
+    shapes: int | None = None  # easy-VQA pictures that become seed records; None: all
+    digits: int | None = None  # handwritten digits that become seed records; None: all
+    questions: int = Field(default=4, ge=1)  # at most so many per record
+    # files
+    path: Path | None = None  # the seed file
+    image_root: Path | None = None  # folder that image paths are relative to
+    captions: Path | None = None  # LLaVA JSON for pretraining
+    check_images: Literal["none", "exists", "decode"] = "decode"  # decode finds truncated files, and costs a read each
+    max_failed: float = Field(default=0.1, ge=0, le=1)  # larger share of refused rows stops the run
+
+    @model_validator(mode="after")
+    def _has_files(self) -> SeedConfig:
+        if self.source != "tiny_world" and (self.path is None or self.image_root is None):
+            raise ValueError(f"source {self.source} needs path and image_root")
+        return self
+
+
+def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
+    """Write `seed.jsonl`, and `failed.jsonl` with the rows that were refused.
+
+    Raises:
+        UserError: when a file is missing or broken, nothing usable came out, or too many rows were refused.
+    """
+    if config.source == "tiny_world":
+        return _tiny_world(config, out_dir)
+    assert config.path is not None and config.image_root is not None
+    if not config.image_root.is_dir():
+        raise UserError(f"image folder not found: {config.image_root}; set data.image_root")
+    rows = READERS[config.source](config.path)
+    store = ImageStore(config.image_root, ImagePolicy(max_side=None))
+    checked = (_with_images(row, number, store, config.check_images) for number, row in enumerate(rows, start=1))
+    kept, refused = _write(islice(checked, config.limit), out_dir, config.limit or 0)
+    total = kept + refused.total()
+    if not kept:
+        raise UserError(f"{config.path}: none of {total} rows is usable ({_named(refused)})", status=3)
+    if refused.total() > config.max_failed * total:
+        raise UserError(
+            f"{config.path}: {refused.total()} of {total} rows refused ({_named(refused)}); see"
+            f" {out_dir / 'failed.jsonl'} and fix the file, or allow more with data.max_failed"
+        )
+    files = {"seed": out_dir / "seed.jsonl", "images": config.image_root, "failed": out_dir / "failed.jsonl"}
+    if config.captions is not None:
+        if not config.captions.is_file():
+            raise UserError(f"file not found: {config.captions}; set data.captions")
+        files["captions"] = config.captions
+    return StageResult(files, {"rows": total, "records": kept, "failed": dict(refused)})
+
+
+def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
+    world = tiny_world.build(
+        out_dir, seed=config.seed, shapes=config.shapes, digits=config.digits, questions=config.questions
+    )
+    files = {"seed": world.seed, "images": world.images, "captions": world.captions, "held_out": world.held_out}
+    records = world.counts["seed_records"]
+    return StageResult(files, {"rows": records, "records": records, "failed": {}, **world.counts})
+
+
+def _with_images(row: Sample | Failure, number: int, store: ImageStore, check: str) -> Sample | Failure:
+    """Refuse a sample whose images cannot be used; add the sizes that decoding shows."""
+    if isinstance(row, Failure):
+        return row
+    sizes = []
+    for name in row.images:
+        try:
+            if check == "decode":
+                sizes.append(store.load(name).original_size)
+            else:
+                store.path(name)
+        except ImageFailure as failed:
+            if check == "none" and failed.reason == "missing":
+                continue
+            return Failure(number, row.id, f"image_{failed.reason}", str(failed))
+    return replace(row, sizes=tuple(sizes)) if sizes else row
+
+
+def _write(rows: Iterator[Sample | Failure], out_dir: Path, total: int) -> tuple[int, Counter[str]]:
+    """Write samples and failures in file order, one row in memory at a time."""
+    kept, refused = 0, Counter[str]()
+    with (
+        Progress(out_dir, "seed", total, "rows") as progress,
+        replacing(out_dir / "seed.jsonl") as samples,
+        replacing(out_dir / "failed.jsonl") as failures,
+    ):
+        for row in rows:
+            if isinstance(row, Failure):
+                refused[row.reason] += 1
+                failures.write(_line(asdict(row)))
+            else:
+                kept += 1
+                samples.write(_line(to_dict(row)))
+            progress.advance(failed=refused.total())
+    return kept, refused
+
+
+def _line(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _named(refused: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in refused.most_common()) or "the file is empty"
+
+
+STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"1.{tiny_world.VERSION}")

@@ -1,0 +1,257 @@
+"""Machine checks of what the prompts ask for: one named check a rule, so that every elimination has a reason to count.
+
+The constraints are those that MMEvol's prompts state (paper section 2.2 and the released prompts) and nothing there
+enforces. A check says what is wrong, or None; where the annotations cannot decide, it says None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mmevol_core.config import Config
+from mmevol_core.sample import QA, SKILLS, Sample
+from mmevol_dataengine import grounding
+from mmevol_dataengine.grounding import boxes_in
+from mmevol_dataengine.vocabulary import FORMATS
+
+
+class Rules(Config):
+    """How strict the checks are; `skip` names checks to leave out."""
+
+    box_tolerance: float = 0.02  # largest difference per coordinate to a given box, share of the image
+    length_slack: int = 2  # fine-grained perception: objects, skills and steps may differ by so many
+    max_new_objects: int = 2  # cognitive reasoning: MMEvol asks for one or two
+    min_reasoning_words: int = 6  # cognitive reasoning: an answer this short holds no line of thought
+    skip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A rewritten item with all it is judged by; `earlier` holds the questions the sample already has."""
+
+    item: QA
+    parent: QA
+    sample: Sample
+    direction: str
+    earlier: frozenset[str]
+    rules: Rules
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """Every text of the item that may carry a box."""
+        yield self.item.question
+        yield self.item.answer
+        for step in self.item.steps:
+            yield step.manipulation
+            yield step.description
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that an item breaks: the name of the check and what it saw."""
+
+    check: str
+    detail: str
+
+
+Check = Callable[[Case], str | None]
+
+_REFUSAL = re.compile(
+    r"\b(as an ai\b|i'?m sorry|i am sorry|i can(no|')t (see|view|assist|help|provide)"
+    r"|unable to (see|view|access) the image|no image (was |is )?(provided|attached)"
+    r"|cannot be determined from the (text|information))",
+    re.IGNORECASE,
+)
+_LEAK = re.compile(
+    r"\b(captions?|annotations?|bounding box list|the given (item|box|question|q&a)s?"
+    r"|(original|earlier|previous|rewritten|evolved) (question|item|version)|json|prompt"
+    r"|TASK:|INPUT:|DIRECTION:|bbx_\d|fine_grained_perception|cognitive_reasoning)",
+    re.IGNORECASE,
+)
+_CUE = re.compile(
+    r"\b(explain|reason(s|ing)?|step[- ]by[- ]step|think|why|how (do|can|did|could) (you|we|one)|justify|rationale"
+    r"|walk (me |us )?through|show (your|the|all) (work|steps?|working)|describe (each|every|your) step"
+    r"|work (it|this) out|in detail|how you (know|found|got|reach\w*))\b",
+    re.IGNORECASE,
+)
+_STEP = re.compile(
+    r"^\s*([A-Za-z][A-Za-z ]*?(?:_[A-Za-z]+)*)_?(\d*)\s*\((.*)\)\s*(?:->|→)\s*([A-Za-z]+_\d+)\s*$", re.DOTALL
+)
+_SYMBOL = re.compile(r"\b(?:bbx|bbox|box|tgt|res|txt)_\d+\b")
+_OPTION = re.compile(r"(?:^|\n|\s)\(?([A-H])[.):]\s+\S")
+_LETTER = re.compile(r"^\W*(?:the answer is\s*:?\s*)?\(?([A-H])\b(?![a-z'])", re.IGNORECASE)
+
+
+def normal_text(text: str) -> str:
+    """Text reduced to its lower-case letters and digits, to compare questions."""
+    return " ".join(re.findall(r"[^\W_]+", text.lower()))
+
+
+def _empty(case: Case) -> str | None:
+    return None if case.item.question.strip() and case.item.answer.strip() else "question or answer is empty"
+
+
+def _refusal(case: Case) -> str | None:
+    found = _REFUSAL.search(case.item.answer) or _REFUSAL.search(case.item.question)
+    return f"refusal: {found.group(0)!r}" if found else None
+
+
+def _prompt_leak(case: Case) -> str | None:
+    seeds = f"{case.parent.question} {case.parent.answer}".lower()
+    for text in (case.item.question, case.item.answer):
+        for found in _LEAK.finditer(text):
+            if found.group(0).lower() not in seeds:
+                return f"speaks of {found.group(0)!r}"
+    return None
+
+
+def _language(case: Case) -> str | None:
+    """The share of ASCII letters tells a change of script; languages of one script are not told apart."""
+
+    def latin(text: str) -> float:
+        letters = [letter for letter in text if letter.isalpha()]
+        return sum(letter.isascii() for letter in letters) / len(letters) if letters else 1.0
+
+    before, after = latin(case.parent.question), latin(case.item.question)
+    return f"{after:.0%} Latin letters, the parent has {before:.0%}" if abs(before - after) > 0.5 else None
+
+
+def _copy(case: Case) -> str | None:
+    same = normal_text(case.item.question) == normal_text(case.parent.question)
+    return "same question as its parent" if same else None
+
+
+def _duplicate(case: Case) -> str | None:
+    return "asked before" if normal_text(case.item.question) in case.earlier else None
+
+
+def _skills(case: Case) -> str | None:
+    unknown = [skill for skill in case.item.skills if skill not in SKILLS]
+    if unknown:
+        return f"unknown skill {unknown[0]!r}"
+    return None if case.item.skills else "no skill"
+
+
+def _format(case: Case) -> str | None:
+    if case.direction != "interaction":
+        return None
+    return None if case.item.format in FORMATS else f"format {case.item.format!r} is none of the 17"
+
+
+def _options(case: Case) -> str | None:
+    """Multiple choice offers its options and answers with one of them; fill-in marks the gap."""
+    if case.item.format == "fill_in_the_blank":
+        return None if re.search(r"_{2,}|\[blank\]|…|\.{3,}", case.item.question) else "no gap in the question"
+    if case.item.format != "multi_choice":
+        return None
+    letters = _OPTION.findall(case.item.question)
+    if letters != [chr(ord("A") + place) for place in range(len(letters))] or len(letters) < 2:
+        return f"options are {', '.join(letters) or 'absent'}"
+    given = _LETTER.match(case.item.answer)
+    return None if given and given.group(1).upper() in letters else "the answer is none of the options"
+
+
+def _step_grammar(case: Case) -> str | None:
+    """`name_i(arguments)->symbol_i`; a symbol is used only after it was made, and made once."""
+    made: set[str] = set()
+    for step in case.item.steps:
+        if not step.manipulation.strip():
+            continue
+        form = _STEP.match(step.manipulation)
+        if not form:
+            return f"{step.manipulation[:60]!r} is not name_i(x)->y_i"
+        loose = set(_SYMBOL.findall(form.group(3))) - made
+        if loose:
+            return f"{min(loose)} is used before it is made"
+        if form.group(4) in made:
+            return f"{form.group(4)} is made twice"
+        made.add(form.group(4))
+    return None
+
+
+def _boxes_range(case: Case) -> str | None:
+    for text in case.texts:
+        for box in boxes_in(text):
+            if not all(0 <= edge <= 1 for edge in box) or box[0] > box[2] or box[1] > box[3]:
+                return f"{list(box)} is not left, top, right, bottom in 0..1"
+    return None
+
+
+def _boxes_given(case: Case) -> str | None:
+    given = grounding.given_boxes(case.sample, case.parent)
+    for text in case.texts:
+        for box in boxes_in(text):
+            if not any(grounding.close(box, known, case.rules.box_tolerance) for known in given):
+                return f"{list(box)} is not a given box"
+    return None
+
+
+def _needs_boxes(case: Case) -> str | None:
+    if case.sample.boxes or case.sample.ocr:
+        return None
+    asks = re.search(r"\b(how many|number of|coordinates?|bounding box)\b", case.item.question, re.IGNORECASE)
+    before = normal_text(case.parent.question)
+    return f"asks {asks.group(0)!r} without boxes" if asks and normal_text(asks.group(0)) not in before else None
+
+
+def _reasoning_cue(case: Case) -> str | None:
+    if case.direction != "cognitive_reasoning":
+        return None
+    if not _CUE.search(case.item.question):
+        return "the question asks for no reasoning"
+    length = len(case.item.answer.split())
+    return f"the answer has {length} words" if length < case.rules.min_reasoning_words else None
+
+
+def _added(case: Case) -> str | None:
+    """Cognitive reasoning adds an object, a skill or a step, and not more objects than allowed."""
+    if case.direction != "cognitive_reasoning":
+        return None
+    objects = {name.lower() for name in case.item.objects} - {name.lower() for name in case.parent.objects}
+    if len(objects) > case.rules.max_new_objects:
+        return f"{len(objects)} new objects"
+    skills = set(case.item.skills) - set(case.parent.skills)
+    grown = objects or skills or len(case.item.steps) > len(case.parent.steps)
+    return None if grown else "no new object, skill or step"
+
+
+def _similar_length(case: Case) -> str | None:
+    """Fine-grained perception stays about as long as its parent; a parent without steps sets no length of steps."""
+    if case.direction != "fine_grained_perception":
+        return None
+    for name in ("objects", "skills", "steps"):
+        before, after = len(getattr(case.parent, name)), len(getattr(case.item, name))
+        if before and abs(after - before) > case.rules.length_slack:
+            return f"{after} {name}, the parent has {before}"
+    return None
+
+
+CHECKS: dict[str, Check] = {  # in this order: the first that fails is the reason of elimination
+    "empty": _empty,
+    "refusal": _refusal,
+    "prompt_leak": _prompt_leak,
+    "language": _language,
+    "copy_of_parent": _copy,
+    "duplicate": _duplicate,
+    "boxes_range": _boxes_range,
+    "boxes_given": _boxes_given,
+    "needs_boxes": _needs_boxes,
+    "object_unknown": lambda case: grounding.unknown_object(case.item, case.sample),
+    "count_wrong": lambda case: grounding.wrong_count(case.item, case.sample),
+    "existence_wrong": lambda case: grounding.wrong_existence(case.item, case.sample),
+    "skill_unknown": _skills,
+    "format_unknown": _format,
+    "options": _options,
+    "step_grammar": _step_grammar,
+    "reasoning_cue": _reasoning_cue,
+    "nothing_added": _added,
+    "length": _similar_length,
+}
+
+
+def findings(case: Case) -> list[Finding]:
+    """Every rule that the item breaks, in the order of `CHECKS`."""
+    named = ((name, check(case)) for name, check in CHECKS.items() if name not in case.rules.skip)
+    return [Finding(name, detail) for name, detail in named if detail]
