@@ -81,7 +81,7 @@ _STEP = re.compile(
 )
 _SYMBOL = re.compile(r"\b(?:bbx|bbox|box|tgt|res|txt)_\d+\b")
 _OPTION = re.compile(r"(?:^|\n|\s)\(?([A-H])[.):]\s+\S")
-_LETTER = re.compile(r"^\W*(?:the answer is\s*:?\s*)?\(?([A-H])\b(?![a-z'])", re.IGNORECASE)
+_LETTER = re.compile(r"^\W*(?i:the answer is\s*:?\s*)?\(?([A-H])(?:[.):,]|\s*$)")
 
 
 def normal_text(text: str) -> str:
@@ -150,7 +150,7 @@ def _options(case: Case) -> str | None:
     if letters != [chr(ord("A") + place) for place in range(len(letters))] or len(letters) < 2:
         return f"options are {', '.join(letters) or 'absent'}"
     given = _LETTER.match(case.item.answer)
-    return None if given and given.group(1).upper() in letters else "the answer is none of the options"
+    return None if given and given.group(1) in letters else "the answer is none of the options"
 
 
 def _step_grammar(case: Case) -> str | None:

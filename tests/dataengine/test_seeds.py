@@ -1,0 +1,141 @@
+"""Seed readers: every row becomes a sample or a counted failure."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mmevol_core.errors import UserError
+from mmevol_core.sample import Sample, read_samples
+from mmevol_dataengine.seed import STAGE, SeedConfig
+from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol
+
+
+def item(question="What animal is it?", answer="A cat"):
+    return {
+        "image_position": "single",
+        "objects": ["cat"],
+        "skills": ["Grounding Ability", "OCR"],
+        "format": "Norm",
+        "question": question,
+        "steps": [{"manipulation": "grounding_1(cat)->bbx_1", "description": "find it"}],
+        "answer": answer,
+    }
+
+
+def row(number=0, **changes):
+    return {
+        "id": str(number),
+        "image": "coco/cat.png",
+        "conversations_v0": [item()],
+        "topic_name": "pets",
+        "caption": [{"from": "human", "value": "Describe."}, {"from": "gpt", "value": "A Cat named TOM."}],
+        "det": [{"label": "cat", "bbox": [0.1, 0.2, 0.5, 0.9]}],
+        **changes,
+    }
+
+
+def written(path: Path, rows) -> Path:
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def image_root(folder: Path) -> Path:
+    (folder / "coco").mkdir(parents=True)
+    Image.new("RGB", (40, 30), "red").save(folder / "coco" / "cat.png")
+    return folder
+
+
+def test_an_mmevol_row_keeps_caption_casing_boxes_topic_skills_and_steps(tmp_path):
+    (sample,) = read_mmevol(written(tmp_path / "seed.json", [row()]))
+    assert isinstance(sample, Sample)
+    assert sample.caption == "A Cat named TOM."
+    assert sample.boxes[0].xyxy == (0.1, 0.2, 0.5, 0.9)
+    assert sample.topic == "pets"
+    (qa,) = sample.rounds[0]
+    assert qa.skills == ("grounding", "ocr")
+    assert qa.steps[0].manipulation == "grounding_1(cat)->bbx_1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"conversations_v0": []}, "no_questions"),
+        ({"conversations_v0": [item(answer="")]}, "no_questions"),
+        ({"det": [{"label": "cat", "bbox": [0.1, 0.2, 1.5, 0.9]}]}, "box_outside"),
+        ({"det": [{"label": "cat", "bbox": [0.9, 0.2, 0.1, 0.9]}]}, "box_malformed"),
+        ({"det": [{"label": "cat", "bbox": [0.9, 0.2, 0.1]}]}, "box_malformed"),
+        ({"image": None}, "no_image"),
+        ({"conversations_v0": "none"}, "does_not_fit"),
+        ({"conversations_v0": ["text"]}, "does_not_fit"),
+        ({"image": "../outside.png"}, "image_outside_root"),
+        ({"image": "coco/absent.png"}, "image_missing"),
+        ({"image": "coco/cut.png"}, "image_truncated"),
+    ],
+)
+def test_a_bad_row_is_a_counted_failure_and_the_others_stay(tmp_path, changes, reason):
+    root = image_root(tmp_path / "images")
+    whole = (root / "coco" / "cat.png").read_bytes()
+    (root / "coco" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    path = written(tmp_path / "seed.json", [row(0), row(1, **changes), row(2)])
+    config = SeedConfig(source="mmevol_json", path=path, image_root=root, max_failed=0.5)
+    result = STAGE.run(config, {}, tmp_path / "out")
+    assert result.metrics["rows"] == 3
+    assert result.metrics["records"] == 2
+    assert result.metrics["failed"] == {reason: 1}
+    (failed,) = [json.loads(line) for line in result.files["failed"].read_text().splitlines()]
+    assert (failed["row"], failed["reason"]) == (2, reason)
+
+
+def test_repeated_records_get_distinct_ids_that_do_not_change(tmp_path):
+    path = written(tmp_path / "seed.json", [row(7), row(7), row(7), row(8)])
+    first, second = ([sample.id for sample in read_mmevol(path)] for _ in range(2))
+    assert len(set(first)) == 4
+    assert first == second
+
+
+def test_too_many_refused_rows_stop_the_run_and_name_the_reasons(tmp_path):
+    path = written(tmp_path / "seed.json", [row(0), row(1, image="absent.png")])
+    config = SeedConfig(source="mmevol_json", path=path, image_root=image_root(tmp_path / "images"))
+    with pytest.raises(UserError, match=r"1 of 2 rows refused .*image_missing 1"):
+        STAGE.run(config, {}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ['[{"id": "1"', '{"id": "1"}', ""])
+def test_a_file_that_is_no_whole_list_is_a_user_error(tmp_path, text):
+    (tmp_path / "seed.json").write_text(text)
+    with pytest.raises(UserError):
+        list(read_mmevol(tmp_path / "seed.json"))
+
+
+def test_llava_rows_may_have_no_image_several_images_and_sharegpt_roles(tmp_path):
+    def turns(*values, roles=("human", "gpt")):
+        return [{"from": roles[place % 2], "value": value} for place, value in enumerate(values)]
+
+    rows = [
+        {"id": "a", "image": "1.png", "conversations": turns("<image>\nWhat?", "This", "And?", "That")},
+        {"id": "b", "conversations": turns("Hello", "Hi", roles=("user", "assistant"))},
+        {"id": "c", "image": ["1.png", "2.png"], "conversations": turns("<image><image>Compare.", "Same")},
+        {"id": "d", "image": "1.png", "conversations": turns("What?", "This", "Cut off")},
+    ]
+    a, b, c, d = read_llava(written(tmp_path / "llava.json", rows))
+    assert [qa.question for qa in a.rounds[0]] == ["What?", "And?"]
+    assert b.images == ()
+    assert c.images == ("1.png", "2.png")
+    assert c.rounds[0][0].question == "Compare."
+    assert isinstance(d, Failure)
+    assert d.reason == "turns_do_not_alternate"
+
+
+def test_samples_survive_the_way_through_the_seed_stage(tmp_path):
+    root = image_root(tmp_path / "images")
+    first = STAGE.run(
+        SeedConfig(source="mmevol_json", path=written(tmp_path / "s.json", [row()]), image_root=root),
+        {},
+        tmp_path / "a",
+    )
+    second = STAGE.run(SeedConfig(source="samples", path=first.files["seed"], image_root=root), {}, tmp_path / "b")
+    (one,), (other,) = (list(read_samples(result.files["seed"])) for result in (first, second))
+    assert one == other
+    assert one.sizes == ((40, 30),)

@@ -1,0 +1,151 @@
+"""Machine checks: each rule refuses what it is for, and lets the good item pass."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmevol_core.sample import QA, SKILLS, Box, Sample, Step, Text
+from mmevol_dataengine.grounding import boxes_in
+from mmevol_dataengine.verify import CHECKS, Case, Rules, findings
+from mmevol_dataengine.vocabulary import normal_skill
+
+CUP, OTHER, MAN = (0.10, 0.50, 0.20, 0.65), (0.40, 0.52, 0.49, 0.66), (0.55, 0.10, 0.90, 0.95)
+PARENT = QA(id="p", question="How many cups are there?", answer="2", objects=("cup",), skills=("calculating",))
+SAMPLE = Sample(
+    id="s",
+    images=("a.png",),
+    caption="A man behind a table with two white cups.",
+    boxes=(Box(label="cup", xyxy=CUP), Box(label="cup", xyxy=OTHER), Box(label="man", xyxy=MAN)),
+    ocr=(Text(text="OPEN", xyxy=(0.0, 0.0, 0.2, 0.1)),),
+    rounds=((PARENT,),),
+)
+GOOD = {
+    "fine_grained_perception": QA(
+        id="g",
+        question="What colour are the cups on the table?",
+        answer="White",
+        objects=("cup", "table"),
+        skills=("context understanding",),
+        format="open_ended",
+    ),
+    "cognitive_reasoning": QA(
+        id="g",
+        question="Is there a cup for the man and one guest? Explain how you know.",
+        answer="There are two cups and two people, so yes, it is enough.",
+        objects=("cup", "man"),
+        skills=("calculating", "relationship description"),
+        format="open_ended",
+        steps=(
+            Step(manipulation="grounding_1(cup)->bbx_1", description="at [0.10, 0.50, 0.20, 0.65]"),
+            Step(manipulation="calculate_1(bbx_1)->res_1", description="two"),
+        ),
+    ),
+    "interaction": QA(
+        id="g",
+        question="What is at [0.55, 0.10, 0.90, 0.95]?\nA. a cup\nB. a man\nC. a dog",
+        answer="B",
+        objects=("man",),
+        skills=("referencing",),
+        format="multi_choice",
+    ),
+}
+
+
+def broken(direction="fine_grained_perception", sample=SAMPLE, parent=PARENT, rules=None, earlier=(), **changes):
+    item = replace(GOOD[direction], **changes)
+    case = Case(item, parent, sample, direction, frozenset(earlier), rules or Rules())
+    return [finding.check for finding in findings(case)]
+
+
+@pytest.mark.parametrize("direction", GOOD)
+def test_a_good_item_breaks_no_rule(direction):
+    assert broken(direction) == []
+
+
+def step(manipulation):
+    return Step(manipulation=manipulation, description="")
+
+
+F, C, I = "fine_grained_perception", "cognitive_reasoning", "interaction"  # noqa: E741
+
+
+@pytest.mark.parametrize(
+    ("check", "direction", "changes"),
+    [
+        ("empty", F, {"answer": "  "}),
+        ("refusal", F, {"answer": "I'm sorry, I can't see the image."}),
+        ("prompt_leak", F, {"question": "According to the caption, what colour are the cups?"}),
+        ("prompt_leak", F, {"answer": "As in bbx_1."}),
+        ("language", F, {"question": "杯子是什么颜色的？"}),
+        ("copy_of_parent", F, {"question": "how many CUPS are there"}),
+        ("boxes_range", F, {"question": "What is at [10, 50, 20, 65]?"}),
+        ("boxes_given", F, {"question": "What is at [0.11, 0.52, 0.30, 0.65]?"}),
+        ("boxes_given", C, {"steps": (step("referring_1([0.7, 0.7, 0.8, 0.8])->tgt_1"),)}),
+        ("object_unknown", F, {"objects": ("cup", "giraffe")}),
+        ("count_wrong", F, {"question": "How many cups can you see in the image?", "answer": "There are three."}),
+        ("existence_wrong", F, {"question": "Is there a man in the picture?", "answer": "No."}),
+        ("existence_wrong", F, {"question": "Is there a giraffe?", "answer": "Yes"}),
+        ("skill_unknown", F, {"skills": ("juggling",)}),
+        ("skill_unknown", F, {"skills": ()}),
+        ("format_unknown", I, {"format": "haiku"}),
+        ("options", I, {"question": "What is it?\nA. a cup"}),
+        ("options", I, {"answer": "D"}),
+        ("options", I, {"answer": "a man"}),
+        ("options", I, {"format": "fill_in_the_blank", "question": "The man is behind a what?"}),
+        ("step_grammar", C, {"steps": (step("look at the cup"),)}),
+        ("step_grammar", C, {"steps": (step("calculate_1(bbx_1)->res_1"),)}),
+        ("step_grammar", C, {"steps": (step("grounding_1(cup)->bbx_1"), step("grounding_2(man)->bbx_1"))}),
+        ("reasoning_cue", C, {"question": "Is there a cup for the man and one guest?"}),
+        ("reasoning_cue", C, {"answer": "Yes."}),
+        ("nothing_added", C, {"objects": ("cup",), "skills": ("calculating",), "steps": ()}),
+        ("nothing_added", C, {"objects": ("cup", "man", "table", "white table")}),
+        ("length", F, {"objects": ("cup", "man", "table", "open")}),
+    ],
+)
+def test_each_rule_refuses_what_it_is_for(check, direction, changes):
+    assert check in broken(direction, **changes)
+
+
+def test_every_check_has_a_case_above():
+    cases = test_each_rule_refuses_what_it_is_for.pytestmark[0].args[1]
+    assert set(CHECKS) - {case[0] for case in cases} == {"duplicate", "needs_boxes"}
+
+
+def test_a_question_asked_in_any_earlier_round_is_a_duplicate():
+    assert broken(earlier={"what colour are the cups on the table"}) == ["duplicate"]
+
+
+def test_counting_without_boxes_is_refused_unless_the_parent_counts_too():
+    bare = replace(SAMPLE, boxes=(), ocr=())
+    plain = replace(PARENT, question="What stands on the table?")
+    question = "How many men hold a white cup?"
+    assert broken(sample=bare, parent=plain, question=question) == ["needs_boxes"]
+    assert broken(sample=bare, question=question) == []
+
+
+def test_box_tolerance_is_a_share_of_the_image():
+    question = "What is at [0.12, 0.50, 0.20, 0.65]?"  # 0.02 beside a given box
+    assert broken(question=question, rules=Rules(box_tolerance=0.02)) == []
+    assert broken(question=question, rules=Rules(box_tolerance=0.01)) == ["boxes_given"]
+
+
+def test_a_skipped_check_is_not_run():
+    assert broken(objects=("giraffe",), rules=Rules(skip=("object_unknown",))) == []
+
+
+def test_without_annotations_objects_are_undecidable():
+    bare = replace(SAMPLE, boxes=(), ocr=(), caption="")
+    assert broken(sample=bare, objects=("giraffe",)) == []
+
+
+@given(st.sampled_from(SKILLS), st.sampled_from(["", " ability", " Skill"]), st.booleans())
+def test_known_spellings_of_the_nine_skills_are_the_nine_skills(skill, suffix, upper):
+    spelled = (skill.upper() if upper else skill.title()).replace(" ", "_") + suffix
+    assert normal_skill(spelled) == skill
+
+
+@given(st.tuples(*[st.floats(0, 1).map(lambda edge: round(edge, 3))] * 4))
+def test_a_written_box_is_read_back(box):
+    assert list(boxes_in(f"the cat at {list(box)} sleeps")) == [box]
