@@ -1,0 +1,223 @@
+"""Ask a chat model many things: politely, within a budget, and never the same thing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from mmevol_core.endpoint import Endpoint
+from mmevol_core.errors import UserError
+from mmevol_core.flow import run
+from mmevol_core.journal import Attempt, Journal
+from mmevol_core.limits import Breaker, Budget, Rate, Window
+from mmevol_core.messages import ChatFailure, Message, Reply, Request, build, read_completion, system, user
+from mmevol_core.transport import Outcome, Transport
+
+__all__ = ["Chat", "ChatFailure", "ChatStats", "Endpoint", "Message", "Reply", "run", "system", "user"]
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0  # exponential back-off between attempts of one request
+
+
+@dataclass
+class ChatStats:
+    """What happened since the client was made; `failures` counts rows by reason, `errors` counts attempts by class."""
+
+    requests: int = 0
+    answered: int = 0
+    cached: int = 0
+    shared: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    failures: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+class Chat:
+    """A client of one endpoint. Use it as `async with Chat(endpoint, journal, api_key) as chat`."""
+
+    def __init__(self, endpoint: Endpoint, journal: Journal, api_key: str | None = None) -> None:
+        self.endpoint, self.stats = endpoint, ChatStats()
+        self._journal, self._key = journal, api_key
+        self._flying: dict[bytes, asyncio.Future[None]] = {}
+        self._stop: UserError | None = None
+
+    async def __aenter__(self) -> Chat:
+        end = self.endpoint
+        self._transport = Transport(end, self._key)
+        self.window = Window(end.concurrency)
+        self._requests, self._tokens = Rate(end.rpm), Rate(end.tpm)
+        self._budget = Budget(end.max_usd, self._journal.counts.usd)
+        self._breaker = Breaker(end.patience_s, f"{end.base_url} ({end.model})")
+        self._stopped = asyncio.Event()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.close()
+
+    @property
+    def rows_in_flight(self) -> int:
+        """How many rows to work on at once: some wait for their next attempt while others use the slots."""
+        return self.endpoint.concurrency + self.endpoint.concurrency // 4 + 1
+
+    async def ask(
+        self, messages: Sequence[Message], *, schema: Mapping[str, Any] | None = None, salt: int = 0
+    ) -> Reply:
+        """The model's answer, from the journal when it has been given before.
+
+        `schema` (JSON schema) constrains the answer where `endpoint.structured` says the server can; another `salt`
+        asks the same thing afresh. Equal questions asked at the same time share one request.
+
+        Raises:
+            ChatFailure: this row has no answer.
+            UserError: no row can have one now (key, address, dead server, budget, disk). What was answered is kept.
+        """
+        try:
+            request = build(messages, self.endpoint, schema, salt)
+            cached = True
+            while (found := self._journal.get(request.key)) is None:
+                flying = self._flying.get(request.key)
+                if flying is None:
+                    await self._fetch(request)
+                    cached = False
+                else:
+                    self.stats.shared += 1
+                    await asyncio.wait([flying])
+                    if not flying.cancelled():
+                        flying.result()
+            self.stats.cached += cached
+            completion = read_completion(found[0])
+            if completion is None:
+                raise UserError(f"journal {self._journal.path} holds a damaged answer; move it away to start afresh")
+            return completion.reply(found[1], cached)
+        except ChatFailure as failure:
+            self.stats.failures[failure.reason] += 1
+            raise
+
+    async def _fetch(self, request: Request) -> None:
+        """Attempt until the journal has the answer; whoever asks for the same key meanwhile waits for this future."""
+        flying = self._flying[request.key] = asyncio.get_running_loop().create_future()
+        try:
+            await self._until_answered(request)
+        except (ChatFailure, UserError) as error:
+            flying.set_exception(error)
+            flying.exception()  # there may be nobody else to see it
+            raise
+        finally:
+            del self._flying[request.key]
+            if not flying.done():
+                flying.cancel()
+
+    async def _until_answered(self, request: Request) -> None:
+        tries = 0
+        while True:
+            outcome = await self._attempt(request)
+            if outcome.error is None:
+                return
+            if not outcome.retryable:
+                raise ChatFailure(outcome.error, outcome.detail)
+            tries += outcome.status != 429
+            if tries >= self.endpoint.max_attempts:
+                raise ChatFailure(outcome.error, f"{tries} attempts, the last: {outcome.detail}")
+            pause = min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S) * random.uniform(0.5, 1)
+            await self._sleep(outcome.pause_s or pause)
+
+    async def _attempt(self, request: Request) -> Outcome:
+        end = self.endpoint
+        tokens = request.prompt_tokens + end.max_tokens
+        await self._sleep(max(self._requests.reserve(1), self._tokens.reserve(tokens)))
+        worst = end.usd(request.prompt_tokens, end.max_tokens)
+        await self._hold(worst)
+        spent = used = 0.0
+        try:
+            async with self.window:
+                self._check()
+                self.stats.requests += 1
+                outcome = await self._transport.post(request.body)
+                done = outcome.completion
+                if done is not None:
+                    spent, used = end.usd(done.prompt_tokens, done.completion_tokens), _sum(done)
+                elif outcome.billed:
+                    spent = worst
+                # The slot is kept until the commit: a killed process loses no more answers than there are slots.
+                await self._record(request.key, outcome, spent)
+        finally:
+            self._budget.settle(worst, spent)
+            self._tokens.reserve(used - tokens)
+        self._learn(outcome)
+        return outcome
+
+    async def _hold(self, worst: float) -> None:
+        try:
+            await self._budget.hold(worst)
+        except UserError as error:
+            self._halt(error)
+            raise
+
+    async def _record(self, key: bytes, outcome: Outcome, usd: float) -> None:
+        done, stats = outcome.completion, self.stats
+        tokens = (done.prompt_tokens, done.completion_tokens) if done else (0, 0)
+        attempt = Attempt(
+            key=key,
+            status=outcome.status,
+            error=outcome.error,
+            latency_s=outcome.latency_s,
+            raw=outcome.raw,
+            prompt_tokens=tokens[0],
+            completion_tokens=tokens[1],
+            usd=usd,
+        )
+        try:
+            await self._journal.put(attempt)
+        except UserError as error:
+            self._halt(error)
+            raise
+        stats.prompt_tokens += tokens[0]
+        stats.completion_tokens += tokens[1]
+        stats.usd += usd
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Tell the limits what came of an attempt; stop everything when nothing else can succeed."""
+        self.window.report(outcome.overloaded)
+        if outcome.error is None:
+            self.stats.answered += 1
+            self._breaker.answered()
+            return
+        self.stats.errors[outcome.error] += 1
+        if outcome.fatal is not None:
+            raise self._halt(outcome.fatal)
+        if not outcome.retryable:
+            self._breaker.answered()  # a refusal is an answer of a living server
+            return
+        dead = self._breaker.failed(outcome.error, outcome.detail, outcome.pause_s, outcome.unreachable)
+        if dead is not None:
+            raise self._halt(dead)
+
+    def _halt(self, error: UserError) -> UserError:
+        """The first reason to stop is the one that everybody gets."""
+        self._stop = self._stop or error
+        self._stopped.set()
+        return self._stop
+
+    def _check(self) -> None:
+        if self._stop is not None:
+            raise self._stop
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait outside the window, and wake up at once when the run stops."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), seconds)
+        self._check()
+
+
+def _sum(done: Any) -> float:
+    return float(done.prompt_tokens + done.completion_tokens)

@@ -1,0 +1,42 @@
+"""Where a chat model lives and what it may cost."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mmevol_core.config import Config
+
+
+class Endpoint(Config):
+    """An OpenAI-compatible server and one model on it; the keys of `conf/teacher/*.yaml` and `conf/judge/*.yaml`."""
+
+    base_url: str = Field(pattern=r"^https?://[^\s/]+")  # up to and with /v1
+    model: str = Field(min_length=1)
+    api_key_name: str | None = None  # NAME of the environment variable that holds the key; None: no key is sent
+    temperature: float | None = Field(default=None, ge=0, le=2)  # None: the server's default
+    max_tokens: int = Field(default=2048, gt=0)
+    max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # the latter for OpenAI's reasoners
+    seed: int | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)  # further fields of the request, for example {top_p: 0.9}
+    structured: bool = False  # the server honours response_format json_schema
+    concurrency: int = Field(default=64, ge=1)  # most requests in flight
+    rpm: float | None = Field(default=None, gt=0)  # requests a minute
+    tpm: float | None = Field(default=None, gt=0)  # tokens a minute, prompt and completion
+    deadline_s: float = Field(default=120.0, gt=0)  # of one attempt
+    max_attempts: int = Field(default=8, ge=1)  # of one request; rate limiting (429) does not count
+    patience_s: float = Field(default=30.0, gt=0)  # stop when nothing at all was answered for so long
+    max_usd: float | None = Field(default=None, ge=0)
+    usd_per_m_prompt: float = Field(default=0.0, ge=0)  # price of a million tokens
+    usd_per_m_completion: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _budget_needs_prices(self) -> Endpoint:
+        if self.max_usd is not None and not (self.usd_per_m_prompt or self.usd_per_m_completion):
+            raise ValueError("max_usd needs usd_per_m_prompt and usd_per_m_completion, else nothing can be counted")
+        return self
+
+    def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Price in US dollars."""
+        return (prompt_tokens * self.usd_per_m_prompt + completion_tokens * self.usd_per_m_completion) / 1e6

@@ -1,0 +1,228 @@
+"""What was asked and answered, kept for good: a reply that was paid for is never asked again.
+
+One SQLite file in WAL mode. Answers that arrive in the same turn of the event loop share one commit. With
+`synchronous=NORMAL` a commit survives the death of the process at once (the operating system has the bytes) and a
+power cut up to the last checkpoint. Sums are kept in a table, so that opening costs the same for ten rows and for
+millions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from mmevol_core.errors import UserError
+
+VERSION = 1
+CHECKPOINT_EVERY = 4096  # rows between two transfers of the log into the database
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, raw BLOB NOT NULL, latency_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS attempts (
+    number INTEGER PRIMARY KEY, key BLOB NOT NULL, finished REAL NOT NULL, status INTEGER NOT NULL, error TEXT,
+    latency_s REAL NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, usd REAL NOT NULL,
+    raw BLOB);
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request and what came of it. `error` is None for an answer, else the class of the failure.
+
+    `status` is HTTP's (0: no response); `raw` the body received (of a failure only its beginning).
+    """
+
+    key: bytes
+    status: int
+    error: str | None
+    latency_s: float
+    raw: bytes
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sums over the whole life of a journal."""
+
+    answers: int = 0
+    attempts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+
+
+class Journal:
+    """A content-addressed store of answers with the log of every attempt. One process at a time may open it.
+
+    Raises:
+        UserError: on opening, when another process has it open or the file is not a journal; on writing, when the
+            disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path.with_name(path.name + ".lock"))
+        self._waiting: list[Attempt] = []
+        self._new: dict[bytes, Attempt] = {}  # answers of `_waiting`, readable before their commit
+        self._commit: asyncio.Future[None] | None = None
+        self._since_checkpoint = 0
+        self._checkpoint: threading.Thread | None = None
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")  # done by a thread: it waits for the disk
+            self._db.executescript(_SCHEMA)
+            self._totals = dict(self._db.execute("SELECT name, value FROM totals"))
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise UserError(f"cannot open the journal {path}: {error}; move it away to start afresh") from error
+        if self._totals.setdefault("version", VERSION) != VERSION:
+            self.close()
+            raise UserError(f"journal {path} has version {self._totals['version']:g}, this program reads {VERSION}")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def counts(self) -> Counts:
+        """Sums so far, attempts that wait for their commit not included."""
+        total = self._totals.get
+        return Counts(
+            int(total("answers", 0)),
+            int(total("attempts", 0)),
+            int(total("prompt_tokens", 0)),
+            int(total("completion_tokens", 0)),
+            total("usd", 0.0),
+        )
+
+    def get(self, key: bytes) -> tuple[bytes, float] | None:
+        """The raw answer and its latency in seconds, or None."""
+        if fresh := self._new.get(key):
+            return fresh.raw, fresh.latency_s
+        row = self._db.execute("SELECT raw, latency_s FROM answers WHERE key = ?", (key,)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    async def put(self, attempt: Attempt) -> None:
+        """Record an attempt; returns when it is committed, together with all that arrived in the same turn."""
+        self._waiting.append(attempt)
+        if attempt.error is None:
+            self._new[attempt.key] = attempt
+        if self._commit is None:
+            loop = asyncio.get_running_loop()
+            self._commit = loop.create_future()
+            loop.call_soon(self._finish_turn)
+        await asyncio.shield(self._commit)
+
+    def _finish_turn(self) -> None:
+        done, self._commit = self._commit, None
+        if done is None:
+            return
+        try:
+            self.flush()
+        except UserError as error:
+            done.set_exception(error)
+            done.exception()  # every waiter may be gone
+        else:
+            done.set_result(None)
+
+    def flush(self) -> None:
+        """Commit what waits.
+
+        Raises:
+            UserError: the disk is full or gone; nothing committed before is lost.
+        """
+        rows, self._waiting, self._new = self._waiting, [], {}
+        if not rows:
+            return
+        now = time.time()
+        totals = self._totals.copy()
+        for row in rows:
+            _add(totals, row)
+        answers = [(row.key, row.raw, row.latency_s) for row in rows if row.error is None]
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", answers)
+            self._db.executemany(
+                "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [_columns(row, now) for row in rows]
+            )
+            self._db.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?)", totals.items())
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise UserError(
+                f"cannot write the journal {self.path}: {error}; free some disk space and run the same command again, "
+                f"{self.counts.answers} answers are kept"
+            ) from error
+        self._totals = totals
+        self._since_checkpoint += len(rows)
+        if self._since_checkpoint >= CHECKPOINT_EVERY and not (self._checkpoint and self._checkpoint.is_alive()):
+            self._since_checkpoint = 0
+            self._checkpoint = threading.Thread(target=_checkpoint, args=(self.path,), name="journal-checkpoint")
+            self._checkpoint.start()
+
+    def close(self) -> None:
+        """Commit what waits and close; closing twice is fine."""
+        try:
+            self.flush()
+        finally:
+            if self._checkpoint:
+                self._checkpoint.join()
+            self._db.close()
+            self._lock.close()
+
+
+def _lock(path: Path) -> IO[bytes]:
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise UserError(
+            f"another process is using the journal {path.with_suffix('')}; wait for it or end it"
+        ) from error
+    return file
+
+
+def _add(totals: dict[str, float], row: Attempt) -> None:
+    for name, value in (
+        ("answers", row.error is None),
+        ("attempts", 1),
+        ("prompt_tokens", row.prompt_tokens),
+        ("completion_tokens", row.completion_tokens),
+        ("usd", row.usd),
+    ):
+        totals[name] = totals.get(name, 0) + value
+
+
+def _columns(row: Attempt, now: float) -> tuple[object, ...]:
+    """The row of the attempts table; an answer's raw text is already in the answers table."""
+    raw = row.raw if row.error is not None else None
+    tokens = (row.prompt_tokens, row.completion_tokens)
+    return (row.key, now, row.status, row.error, row.latency_s, *tokens, row.usd, raw)
+
+
+def _checkpoint(path: Path) -> None:
+    """Move the log into the database without stopping the writer (PASSIVE); a failure only leaves the log longer."""
+    try:
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        db.close()
+    except sqlite3.Error:
+        return  # the writer meets the same disk at its next commit and reports it there

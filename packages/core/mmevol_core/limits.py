@@ -1,0 +1,155 @@
+"""What keeps a client polite and safe: how many requests fly, how fast, for how much money, and when to give up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from types import TracebackType
+
+from mmevol_core.errors import UserError
+
+START = 16  # requests in flight at the very beginning, unless half of the maximum is more
+TOLERATED = 0.25  # share of overload signs (429, 5xx, timeouts) that is taken for noise
+SHRINK, GROW = 0.7, 1.1  # multiplicative decrease and increase of the window
+BURST_S = 1.0  # a rate limit may be caught up by this many seconds
+REFUSALS = 3  # refused connections before the first answer that mean "nothing listens there"
+
+
+class Window:
+    """Slots for requests in flight. Starts at half of `most`, grows with every answer, shrinks under overload.
+
+    Single faults do not shrink it: a window of results must show more than `TOLERATED` signs of overload, so that a
+    server with a few random failures keeps its throughput.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.limit = float(min(most, max(START, most // 2)))
+        self.in_flight = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._starting = True
+        self._seen = self._bad = 0
+
+    async def __aenter__(self) -> None:
+        if self.in_flight < int(self.limit) and not self._waiting:
+            self.in_flight += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn  # whoever wakes it has already counted it as in flight
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        while self._waiting and self.in_flight < int(self.limit):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.in_flight += 1
+                turn.set_result(None)
+
+    def report(self, overloaded: bool) -> None:
+        """Learn from one result."""
+        self._seen += 1
+        self._bad += overloaded
+        if self._starting and not overloaded:
+            self.limit = min(self.most, self.limit + 1)
+        if self._seen < max(START, self.limit):
+            return
+        if self._bad > TOLERATED * self._seen:
+            self.limit, self._starting = max(1.0, self.limit * SHRINK), False
+        elif not self._starting:
+            self.limit = min(self.most, self.limit * GROW + 1)
+        self._seen = self._bad = 0
+
+
+class Rate:
+    """At most so much per minute, spread evenly; None for no limit."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._seconds_each = 60 / per_minute if per_minute else 0.0
+        self._free_at = 0.0
+
+    def reserve(self, amount: float) -> float:
+        """Take `amount` (negative gives back) and return the seconds to wait before using it."""
+        if not self._seconds_each:
+            return 0.0
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now - BURST_S)
+        wait = self._free_at - now
+        self._free_at += amount * self._seconds_each
+        return max(0.0, wait)
+
+
+class Budget:
+    """Money: what was spent in the life of the journal, what requests in flight may cost, and the hard limit."""
+
+    def __init__(self, most_usd: float | None, spent_usd: float) -> None:
+        self.most, self.spent, self.held = most_usd, spent_usd, 0.0
+        self._freed = asyncio.Event()
+
+    async def hold(self, usd: float) -> None:
+        """Set aside what a request may cost at most; near the limit, wait for requests in flight to cost less.
+
+        Raises:
+            UserError: when the request does not fit any more.
+        """
+        while self.most is not None and self.spent + self.held + usd > self.most:
+            if not self.held:
+                raise UserError(
+                    f"budget reached: {self.spent:.4f} of max_usd={self.most:g} spent and the next request may cost "
+                    f"{usd:.4f}; raise max_usd and run the same command again, nothing paid for is lost"
+                )
+            self._freed.clear()
+            await self._freed.wait()
+        self.held += usd
+
+    def settle(self, held: float, spent: float) -> None:
+        """Replace what was held by what was really spent."""
+        self.held = max(0.0, self.held - held) if self.held - held > 1e-12 else 0.0
+        self.spent += spent
+        self._freed.set()
+
+
+class Breaker:
+    """Decides that an endpoint is dead: nothing answered for `patience_s`, or nothing ever listened."""
+
+    def __init__(self, patience_s: float, where: str) -> None:
+        self._patience_s, self._where = patience_s, where
+        self._give_up_at = time.monotonic() + patience_s
+        self._failures = self._refused = 0
+        self._alive = False
+
+    def answered(self) -> None:
+        """The endpoint works."""
+        self._alive, self._failures = True, 0
+        self._give_up_at = time.monotonic() + self._patience_s
+
+    def failed(self, error: str, detail: str, wait_s: float, unreachable: bool) -> UserError | None:
+        """Count a failure; `wait_s` is a pause that the server asked for. Returns the reason to stop, if any."""
+        now = time.monotonic()
+        if not self._failures:
+            self._give_up_at = max(self._give_up_at, now + self._patience_s)
+        self._failures += 1
+        self._refused += unreachable
+        self._give_up_at = max(self._give_up_at, now + wait_s + self._patience_s) if wait_s else self._give_up_at
+        kept = "what was answered is kept: run the same command again to go on"
+        if not self._alive and self._refused >= REFUSALS:
+            return UserError(
+                f"nothing answers at {self._where} ({detail}); start the server or correct base_url; {kept}"
+            )
+        if self._failures >= REFUSALS and now > self._give_up_at:
+            return UserError(
+                f"{self._where} has answered nothing for {self._patience_s:g} s: the last {self._failures} attempts "
+                f"failed, the last with {error} ({detail}); {kept}"
+            )
+        return None

@@ -1,0 +1,142 @@
+"""One HTTP request to a chat server, and the name of whatever came of it. Nothing here retries."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from dataclasses import dataclass
+
+import aiohttp
+
+from mmevol_core.endpoint import Endpoint
+from mmevol_core.errors import UserError
+from mmevol_core.messages import Completion, read_completion
+
+RETRYABLE = {408, 409, 425, 429}  # and every 5xx
+LONGEST_PAUSE_S = 600.0  # a Retry-After beyond this is not believed
+KEPT_OF_FAILURE = 2048  # bytes of a failed body that go to the journal
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt. `error` is None for an answer, else a class name (see `ChatFailure`)."""
+
+    status: int
+    error: str | None
+    raw: bytes
+    latency_s: float
+    completion: Completion | None = None
+    retryable: bool = False
+    overloaded: bool = False  # a sign to send less: 429, 5xx, timeout
+    billed: bool = False  # no answer arrived although the server may have made one
+    unreachable: bool = False  # no connection at all
+    pause_s: float = 0.0  # Retry-After
+    fatal: UserError | None = None  # no other request can succeed either
+
+    @property
+    def detail(self) -> str:
+        """The beginning of what the server said, on one line."""
+        return " ".join(self.raw[:200].decode("utf-8", "replace").split())
+
+
+class Transport:
+    """A pool of connections to one endpoint."""
+
+    def __init__(self, endpoint: Endpoint, api_key: str | None) -> None:
+        self._endpoint = endpoint
+        self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key.strip()}"
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0),  # the window limits
+            timeout=aiohttp.ClientTimeout(total=endpoint.deadline_s, sock_connect=min(15.0, endpoint.deadline_s)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def post(self, body: bytes) -> Outcome:
+        """Send one request; every failure is an outcome, not an exception."""
+        began, status = time.perf_counter(), 0
+        try:
+            async with self._session.post(self._url, data=body) as response:
+                status = response.status
+                raw = await response.read()
+                return self._read(response, raw, time.perf_counter() - began)
+        except TimeoutError:
+            return Outcome(
+                status,
+                "timeout",
+                f"nothing within {self._endpoint.deadline_s:g} s".encode(),
+                time.perf_counter() - began,
+                retryable=True,
+                overloaded=True,
+                billed=True,
+            )
+        except (aiohttp.ClientError, ConnectionError) as error:
+            unsafe = isinstance(error, aiohttp.ClientSSLError)
+            unreachable = isinstance(error, aiohttp.ClientConnectorError)
+            return Outcome(
+                status,
+                "cut_body" if status else "connection",
+                str(error).encode(),
+                time.perf_counter() - began,
+                retryable=True,
+                billed=not unreachable,
+                unreachable=unreachable,
+                fatal=UserError(f"no safe connection to {self._url}: {error}") if unsafe else None,
+            )
+
+    def _read(self, response: aiohttp.ClientResponse, raw: bytes, latency: float) -> Outcome:
+        status = response.status
+        if 200 <= status < 300:
+            completion = read_completion(raw)
+            if completion is None:
+                return Outcome(status, "not_json", raw[:KEPT_OF_FAILURE], latency, retryable=True, billed=True)
+            return Outcome(status, None, raw, latency, completion)
+        kept = raw[:KEPT_OF_FAILURE]
+        fatal = self._fatal(status, raw)
+        if fatal is not None:
+            return Outcome(status, f"http_{status}", kept, latency, fatal=fatal)
+        overloaded = status == 429 or status >= 500
+        return Outcome(
+            status,
+            "refused" if status == 400 else f"http_{status}",
+            kept,
+            latency,
+            retryable=overloaded or status in RETRYABLE,
+            overloaded=overloaded,
+            pause_s=retry_after(response.headers.get("retry-after-ms"), response.headers.get("retry-after")),
+        )
+
+    def _fatal(self, status: int, raw: bytes) -> UserError | None:
+        """What stops the whole run, told without the key."""
+        end, where = self._endpoint, f"{self._url} answered {status}"
+        key = f"the environment variable {end.api_key_name}" if end.api_key_name else "api_key_name (no key was sent)"
+        if status in {401, 403}:
+            return UserError(f"{where}: access denied to {end.model!r}; check {key}")
+        if status == 404:
+            return UserError(f"{where}: no such address or no model {end.model!r}; check base_url and model")
+        if status == 402 or (status == 429 and b"insufficient_quota" in raw):
+            return UserError(f"{where}: the account has no credit left; top it up and run the same command again")
+        return None
+
+
+def retry_after(milliseconds: str | None, value: str | None) -> float:
+    """Seconds to wait that a server asked for, between 0 and `LONGEST_PAUSE_S`; 0 when it did not ask."""
+    seconds = 0.0
+    try:
+        if milliseconds:
+            seconds = float(milliseconds) / 1000
+        elif value:
+            seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value or "").timestamp() - time.time()
+        except ValueError:
+            return 0.0
+    return min(max(seconds, 0.0), LONGEST_PAUSE_S) if seconds == seconds else 0.0
