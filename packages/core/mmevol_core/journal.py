@@ -118,6 +118,13 @@ class Journal:
         row = self._db.execute("SELECT raw, latency_s FROM answers WHERE key = ?", (key,)).fetchone()
         return None if row is None else (row[0], row[1])
 
+    def attempts(self, key: bytes) -> list[Attempt]:
+        """Every committed attempt at a key in order; the body of an answer is in `get`, not here."""
+        columns = "status, error, latency_s, raw, prompt_tokens, completion_tokens, usd"
+        rows = self._db.execute(f"SELECT {columns} FROM attempts WHERE key = ? ORDER BY number", (key,))
+        names = columns.split(", ")
+        return [Attempt(key=key, **{**dict(zip(names, row, strict=True)), "raw": row[3] or b""}) for row in rows]
+
     async def put(self, attempt: Attempt) -> None:
         """Record an attempt; returns when it is committed, together with all that arrived in the same turn."""
         self._waiting.append(attempt)
@@ -152,12 +159,11 @@ class Journal:
             return
         now = time.time()
         totals = self._totals.copy()
-        for row in rows:
-            _add(totals, row)
         answers = [(row.key, row.raw, row.latency_s) for row in rows if row.error is None]
         try:
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", answers)
+            stored = self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", answers).rowcount
+            _add(totals, rows, max(stored, 0))
             self._db.executemany(
                 "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [_columns(row, now) for row in rows]
             )
@@ -171,8 +177,16 @@ class Journal:
                 f"{self.counts.answers} answers are kept"
             ) from error
         self._totals = totals
-        self._since_checkpoint += len(rows)
-        if self._since_checkpoint >= CHECKPOINT_EVERY and not (self._checkpoint and self._checkpoint.is_alive()):
+        self._move_log(len(rows))
+
+    def _move_log(self, rows: int) -> None:
+        """Now and then copy the log into the database in a thread, then start the log from its beginning again."""
+        self._since_checkpoint += rows
+        if self._checkpoint is not None:
+            if not self._checkpoint.is_alive():
+                self._checkpoint = None
+                self._db.execute("PRAGMA wal_checkpoint(RESTART)")  # only what came meanwhile is left to copy
+        elif self._since_checkpoint >= CHECKPOINT_EVERY:
             self._since_checkpoint = 0
             self._checkpoint = threading.Thread(target=_checkpoint, args=(self.path,), name="journal-checkpoint")
             self._checkpoint.start()
@@ -200,13 +214,13 @@ def _lock(path: Path) -> IO[bytes]:
     return file
 
 
-def _add(totals: dict[str, float], row: Attempt) -> None:
+def _add(totals: dict[str, float], rows: list[Attempt], answers: int) -> None:
     for name, value in (
-        ("answers", row.error is None),
-        ("attempts", 1),
-        ("prompt_tokens", row.prompt_tokens),
-        ("completion_tokens", row.completion_tokens),
-        ("usd", row.usd),
+        ("answers", answers),
+        ("attempts", len(rows)),
+        ("prompt_tokens", sum(row.prompt_tokens for row in rows)),
+        ("completion_tokens", sum(row.completion_tokens for row in rows)),
+        ("usd", sum(row.usd for row in rows)),
     ):
         totals[name] = totals.get(name, 0) + value
 
