@@ -1,0 +1,106 @@
+"""Evolved records for others: Parquet with the whole lineage for `datasets.load_dataset`, LLaVA JSON for trainers.
+
+LLaVA JSON is what the stage `mixture` writes; LLaVA, LLaMA-Factory and ms-swift read it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmevol_core.files import replacing
+from mmevol_core.sample import Sample, from_dict, to_dict
+
+SHARD_ROWS = 20_000
+
+_CORNERS = pa.list_(pa.float32())
+_QA = pa.struct(
+    [
+        ("id", pa.string()),
+        ("question", pa.string()),
+        ("answer", pa.string()),
+        ("objects", pa.list_(pa.string())),
+        ("skills", pa.list_(pa.string())),
+        ("format", pa.string()),
+        ("steps", pa.list_(pa.struct([("manipulation", pa.string()), ("description", pa.string())]))),
+        ("image_position", pa.string()),
+        ("direction", pa.string()),
+        ("parent", pa.string()),
+        ("score", pa.float64()),
+        ("reason", pa.string()),
+        ("teacher", pa.string()),
+        ("prompt_version", pa.string()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("images", pa.list_(pa.string())),
+        ("sizes", pa.list_(pa.list_(pa.int32()))),
+        ("caption", pa.string()),
+        ("boxes", pa.list_(pa.struct([("label", pa.string()), ("xyxy", _CORNERS), ("score", pa.float32())]))),
+        ("ocr", pa.list_(pa.struct([("text", pa.string()), ("xyxy", _CORNERS)]))),
+        ("topic", pa.string()),
+        ("source", pa.string()),
+        ("license", pa.string()),
+        ("rounds", pa.list_(pa.list_(_QA))),
+    ]
+)
+
+_CARD = """---
+configs:
+- config_name: default
+  data_files: data/*.parquet
+---
+# Evolved image-text instructions
+
+{records} records with {items} question-answer items. `images` are paths relative to an image root that is not part of
+this data set. `rounds[0]` is the seed, `rounds[n]` what survived round n; `parent` is the id of the item that an item
+was rewritten from, `direction` how, `score` (0-10) and `reason` what the judge said, `teacher` and `prompt_version`
+who wrote it on which instructions. Boxes are left, top, right, bottom as shares of the image (0..1).
+
+Licences of the seed records: {licenses}. Items written by a model are also bound by the terms of that model.
+"""
+
+
+def to_parquet(samples: Iterable[Sample], out_dir: Path, shard_rows: int = SHARD_ROWS) -> int:
+    """Write `data/*.parquet` and a data set card; return the number of records. Memory holds one shard."""
+    rows = iter(samples)
+    records = items = number = 0
+    licenses: set[str] = set()
+    while shard := list(islice(rows, shard_rows)):
+        _write(out_dir / "data" / f"evolved-{number:05d}.parquet", shard)
+        number += 1
+        records += len(shard)
+        items += sum(len(generation) for sample in shard for generation in sample.rounds)
+        licenses |= {sample.license or "not stated" for sample in shard}
+    card = _CARD.format(records=records, items=items, licenses=", ".join(sorted(licenses)))
+    with replacing(out_dir / "README.md") as file:
+        file.write(card.encode())
+    return records
+
+
+def from_parquet(folder: Path) -> Iterator[Sample]:
+    """Read back what `to_parquet` wrote, shard by shard."""
+    for path in sorted((folder / "data").glob("*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=1000):
+            for number, row in enumerate(batch.to_pylist(), start=1):
+                yield from_dict(_present(row), f"{path} row {number}")
+
+
+def _write(path: Path, shard: list[Sample]) -> None:
+    table = pa.Table.from_pylist([to_dict(sample) for sample in shard], schema=SCHEMA)
+    with replacing(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def _present(value: Any) -> Any:
+    """Parquet gives None for what was left out; the records' own defaults stand for that."""
+    if isinstance(value, dict):
+        return {key: _present(inner) for key, inner in value.items() if inner is not None}
+    return [_present(inner) for inner in value] if isinstance(value, list) else value
