@@ -1,0 +1,1 @@
+"""Rules shared by several benchmarks: reading files, parsing replies, adding up."""

@@ -1,0 +1,94 @@
+"""Multiple choice: from a reply to an option letter.
+
+Source: VLMEvalKit at e8e78f05, `can_infer` and the multiple-choice evaluation, with the two other versions of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mmevol_eval.benchmark import MMEVOL, VLMEVALKIT_02RC1, Benchmark, Graded, Headline, Item, Judge
+from mmevol_eval.grading import mmevol_prompts
+from mmevol_eval.grading.judging import CALL_FAILED, question_about
+from mmevol_eval.grading.tables import by_split
+from mmevol_eval.grading.tsv import read_items
+
+UNSURE = "Z"  # the letter for "none of the options"
+JUDGE_CALLS = 3
+TAIL = 4  # a lone letter counts only among the last so many words (kit)
+
+_REFUSALS = (
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
+_SEPARATORS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
+_STATED = re.compile(r"answer\s+is\s+\**([a-d])", re.IGNORECASE)  # no word boundary after the letter, as in the kit
+
+
+def infer(reply: str, choices: Mapping[str, str], rules: str) -> str | None:
+    """The option letter a reply means, `Z` for a refusal, None when the rules do not find one."""
+    return _by_letter(reply, choices, rules) or _by_text(reply, choices, rules)
+
+
+def _by_letter(reply: str, choices: Mapping[str, str], rules: str) -> str | None:
+    if CALL_FAILED in reply:
+        return None
+    if any(refusal in reply for refusal in _REFUSALS):
+        return UNSURE
+    words = reply.translate(_SEPARATORS).split()
+    named = [letter for letter in choices if letter in words]
+    if len(named) == 1 and (rules == MMEVOL or words.index(named[0]) >= len(words) - TAIL):
+        return named[0]
+    if not named and UNSURE in words:
+        return UNSURE
+    stated = _STATED.search(reply) if rules not in (MMEVOL, VLMEVALKIT_02RC1) else None
+    if stated and stated[1].upper() in choices:
+        return stated[1].upper()
+    return None
+
+
+def _by_text(reply: str, choices: Mapping[str, str], rules: str) -> str | None:
+    lowered = reply.lower()
+    if rules != MMEVOL and len(lowered) > 2 * sum(len(text) for text in choices.values()):
+        return None
+    inside = [letter for letter, text in choices.items() if text.lower() in lowered]
+    return inside[0] if len(inside) == 1 else None
+
+
+def grade(
+    item: Item, reply: str, rules: str, judge: Judge | None, *, gold: str | None = None, prompt: str = "choice"
+) -> Graded:
+    """Grade one reply: the rules first, then up to three calls to the judge.
+
+    `gold` replaces `item.answer`; `prompt` names the judge's instruction. The official tool draws a random letter
+    when the judge's replies cannot be read either; here the item is unparsed and wrong.
+    """
+    gold = item.answer if gold is None else gold
+    letter = infer(reply, item.options, rules)
+    if letter:
+        return Graded(item, float(letter == gold), letter, "rule")
+    if judge:
+        for call in range(JUDGE_CALLS):
+            answer = judge.ask(question_about(item, reply, prompt, call))
+            letter = infer(answer, item.options, rules)
+            if letter:
+                return Graded(item, float(letter == gold), letter, "judge")
+    return Graded(item, 0.0, "", "none")
+
+
+def benchmark(name: str, **changes: Any) -> Benchmark:
+    """A multiple-choice benchmark of the kit with nothing special about it; `changes` are fields of `Benchmark`."""
+    fields: dict[str, Any] = {
+        "version": "1",
+        "load": read_items,
+        "prompt": mmevol_prompts.choice,
+        "grade": grade,
+        "scores": lambda graded, rules: by_split(graded),
+        "headline": lambda rules: Headline("Overall"),
+        "notes": "an unreadable reply is wrong; the official tool draws a random letter after three judge calls",
+    }
+    return Benchmark(name=name, **fields | changes)

@@ -1,0 +1,48 @@
+"""Folders of official files: one JSON of each kind, images beside them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, overload
+
+from mmevol_core.errors import UserError
+
+_EXTENSIONS = (".jpg", ".png", ".jpeg", ".webp")
+
+
+@overload
+def one_file(folder: Path, pattern: str, required: Literal[True] = True) -> Path: ...
+@overload
+def one_file(folder: Path, pattern: str, required: bool) -> Path | None: ...
+def one_file(folder: Path, pattern: str, required: bool = True) -> Path | None:
+    """The only file that matches; None when there is none and it is not required.
+
+    Raises:
+        UserError: none, or several.
+    """
+    found = sorted(folder.glob(pattern))
+    if len(found) > 1:
+        raise UserError(f"{folder} holds {len(found)} files {pattern} ({found[0].name}, {found[1].name}); keep one")
+    if not found and required:
+        raise UserError(f"{folder} holds no {pattern}; put the official file there")
+    return found[0] if found else None
+
+
+@lru_cache(maxsize=8)
+def _pictures(folder: Path) -> dict[str, Path]:
+    """Images by the name they are asked for: their stem, and for COCO names also the bare number."""
+    found: dict[str, Path] = {}
+    for file in sorted((folder / "images").rglob("*")):
+        if file.suffix.lower() in _EXTENSIONS:
+            found[file.stem] = file
+            number = file.stem.rsplit("_", 1)[-1]
+            if file.stem.startswith("COCO_") and number.isdigit():
+                found[str(int(number))] = file
+    return found
+
+
+def find_image(folder: Path, name: str) -> tuple[Path, ...]:
+    """The image of that id in `folder/images`, or nothing when it is not there (scoring does not need it)."""
+    picture = _pictures(folder).get(name)
+    return (picture,) if picture else ()

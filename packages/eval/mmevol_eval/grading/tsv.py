@@ -1,0 +1,149 @@
+"""VLMEvalKit's TSV files, read as published: nothing is converted, nothing is taken for missing but an empty cell."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import replacing
+from mmevol_eval.benchmark import LETTERS, Image, Item
+
+REFERENCE_CHARS = 64  # an `image` cell of at most this length names the row that holds the image
+_OWN = ("index", "image", "question", "answer", "category", "l2-category", "split")
+_CELL_LIMIT = 1 << 30  # bytes; an image list can be large
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a TSV as raw strings; column names in lower case, except the option letters.
+
+    Raises:
+        UserError: the file is absent, has no `index` and `question` column, or a row has too many cells.
+    """
+    csv.field_size_limit(_CELL_LIMIT)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter="\t")
+            header = [name if len(name) == 1 else name.lower() for name in next(reader, [])]
+            missing = {"index", "question"} - set(header)
+            if missing:
+                raise UserError(
+                    f"{path} has no column {sorted(missing)[0]!r}; expected a tab-separated VLMEvalKit file"
+                )
+            for cells in reader:
+                if len(cells) > len(header):
+                    raise UserError(f"{path} line {reader.line_num}: {len(cells)} cells for {len(header)} columns")
+                if cells:
+                    yield dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))
+    except FileNotFoundError as error:
+        raise UserError(f"benchmark file not found: {path}; put VLMEvalKit's TSV there") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def read_items(path: Path, *, need: Sequence[str] = ("answer",)) -> Iterator[Item]:
+    """Items of a TSV. Rows without an image are left out when there is an `image` column, as in the kit.
+
+    Raises:
+        UserError: a needed column is absent, an index occurs twice, or an image cannot be resolved.
+    """
+    rows = list(read_rows(path))
+    for name in need:
+        if rows and name not in rows[0]:
+            raise UserError(f"{path} has no column {name!r}; found {', '.join(rows[0])}")
+    rows = [row for row in rows if row.get("image", " ")]
+    indices = canonical([row["index"] for row in rows])
+    cells = {index: row["image"] for index, row in zip(indices, rows, strict=True) if "image" in row}
+    seen: set[str] = set()
+    for index, row in zip(indices, rows, strict=True):
+        where = f"{path} row {index}"
+        if index in seen:
+            raise UserError(f"{where}: this index occurs twice; indices must be unique")
+        seen.add(index)
+        yield _item(index, row, cells, path, where)
+
+
+def _item(index: str, row: Mapping[str, str], cells: Mapping[str, str], path: Path, where: str) -> Item:
+    cell = _resolved(row.get("image", ""), cells, where)
+    picture = cell or row.get("image_path", "")
+    return Item(
+        index=index,
+        question=row["question"],
+        answer=row.get("answer", ""),
+        images=_images(cell, row, path, where),
+        options={letter: row[letter] for letter in LETTERS if row.get(letter)},
+        category=row.get("category", ""),
+        l2_category=row.get("l2-category", ""),
+        split=row.get("split", ""),
+        cluster=blake2b(picture.encode(), digest_size=8).hexdigest() if picture else index,
+        extra={name: value for name, value in row.items() if name not in _OWN and len(name) > 1},
+    )
+
+
+def canonical(indices: Sequence[str]) -> list[str]:
+    """Indices as the kit names them: numbers lose leading zeros when every index is a number."""
+    try:
+        return [str(int(index)) for index in indices]
+    except ValueError:
+        return list(indices)
+
+
+def _resolved(cell: str, cells: Mapping[str, str], where: str) -> str:
+    if not cell or len(cell) > REFERENCE_CHARS:
+        return cell
+    target = cells.get(cell, cells.get(cell.lstrip("0"), ""))
+    if len(target) <= REFERENCE_CHARS:
+        raise UserError(f"{where}: its image refers to row {cell!r}, which holds no image")
+    return target
+
+
+def as_list(text: str, where: str) -> list[Any]:
+    """A cell that may hold a Python list literal, as a list."""
+    if not (len(text) > 1 and text[0] == "[" and text[-1] == "]"):
+        return [text]
+    try:
+        return list(ast.literal_eval(text))
+    except (ValueError, SyntaxError) as error:
+        raise UserError(f"{where}: not a list: {text[:60]!r}") from error
+
+
+def _images(cell: str, row: Mapping[str, str], path: Path, where: str) -> tuple[Image, ...]:
+    if cell:
+        try:
+            return tuple(base64.b64decode(part, validate=False) for part in as_list(cell, where))
+        except binascii.Error as error:
+            raise UserError(f"{where}: its image is not base64: {error}") from error
+    names = as_list(row["image_path"], where) if row.get("image_path") else []
+    return tuple(inside(path.parent, str(name), where) for name in names)
+
+
+def inside(root: Path, name: str, where: str) -> Path:
+    """`root/name`; UserError when it would leave `root`."""
+    target = root / name
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{where}: image path {name!r} leaves {root}")
+    return target
+
+
+def write_tsv(path: Path, rows: Iterable[Mapping[str, str]]) -> int:
+    """Write rows (all with the keys of the first) as a TSV that the kit reads; return how many."""
+    listed = list(rows)
+    lines: list[str] = []
+
+    class _Sink:
+        def write(self, text: str) -> int:
+            lines.append(text)
+            return len(text)
+
+    writer = csv.DictWriter(_Sink(), list(listed[0]), delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(listed)
+    with replacing(path) as file:
+        file.write("".join(lines).encode())
+    return len(listed)

@@ -1,0 +1,110 @@
+"""Scores as a pure function of a benchmark's data and stored predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_jsonl, write_json
+from mmevol_eval.benchmark import Benchmark, Graded, Item
+from mmevol_eval.benchmarks import find
+from mmevol_eval.judge import judge_from
+from mmevol_eval.protocol import Protocol, data_hash
+
+
+def score_file(
+    benchmark: str, data: Path, predictions: Path, out: Path, protocol: str | None = None, judge: str = "none"
+) -> dict[str, Any]:
+    """Score stored predictions and write the result as JSON; return it.
+
+    `predictions` holds lines `{"index", "prediction"}`; `protocol` names rules (the benchmark's default when None);
+    `judge` is `none`, `replay:FILE.jsonl` or the path of a judge's YAML.
+
+    Raises:
+        UserError: unknown benchmark or protocol, unreadable data, or predictions that do not match the items.
+    """
+    rules_of = find(benchmark)
+    rules = rules_of.check_rules(protocol) if protocol else default_rules(rules_of, data)
+    referee = judge_from(judge)
+    if rules_of.needs_judge and referee is None:
+        raise UserError(f"{rules_of.name} is scored by a judge: give --judge replay:FILE.jsonl or a judge's YAML")
+    items = list(rules_of.load(data))
+    if not items:
+        raise UserError(f"{data} holds no items of {rules_of.name}")
+    replies = match(items, read_predictions(predictions), predictions)
+    graded = rules_of.grade_all(items, replies, rules, referee)
+    made_by = Protocol(
+        benchmark=rules_of.name,
+        version=rules_of.version,
+        rules=rules,
+        data=data_hash(data),
+        judge=referee.name if referee else "none",
+    )
+    value = result(rules_of, graded, made_by)
+    write_json(out, value)
+    return value
+
+
+def default_rules(benchmark: Benchmark, data: Path) -> str:
+    """The rules used when none are named: those of the official evaluator for a folder of official files."""
+    return "official" if data.is_dir() and "official" in benchmark.rules else benchmark.rules[0]
+
+
+def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -> dict[str, Any]:
+    """What `mmevol score` writes, from graded items."""
+    scores = benchmark.scores(graded, protocol.rules)
+    headline = benchmark.headline(protocol.rules)
+    return {
+        "benchmark": benchmark.name,
+        "headline": {
+            "name": headline.name,
+            "value": scores[headline.name],
+            "unit": headline.unit,
+            "maximum": headline.maximum,
+        },
+        "scores": scores,
+        "n": len(graded),
+        "unparsed": sum(row.method == "none" for row in graded),
+        "judged": sum(row.method == "judge" for row in graded),
+        "protocol": protocol.describe() | ({"note": benchmark.notes} if benchmark.notes else {}),
+        "protocol_hash": protocol.hash,
+        "items": [
+            {"index": row.index, "score": row.score, "parsed": row.parsed, "method": row.method} for row in graded
+        ],
+    }
+
+
+def read_predictions(path: Path) -> dict[str, str]:
+    """Replies by index, raw.
+
+    Raises:
+        UserError: a line is not `{"index", "prediction"}` with a text prediction, or an index occurs twice.
+    """
+    replies: dict[str, str] = {}
+    for number, row in enumerate(read_jsonl(path), start=1):
+        if not isinstance(row, dict) or not {"index", "prediction"} <= row.keys():
+            raise UserError(f'{path} record {number}: expected {{"index": ..., "prediction": "..."}}')
+        if not isinstance(row["prediction"], str):
+            raise UserError(f"{path} record {number}: prediction must be text, got {row['prediction']!r}")
+        index = str(row["index"])
+        if index in replies:
+            raise UserError(f"{path} record {number}: index {index!r} occurs twice")
+        replies[index] = row["prediction"]
+    return replies
+
+
+def match(items: Sequence[Item], replies: Mapping[str, str], where: Path) -> Mapping[str, str]:
+    """The replies, when every item has one and every one has an item (or belongs to a row without an image).
+
+    Raises:
+        UserError: naming how many are missing, and the first.
+    """
+    missing = [item.index for item in items if item.index not in replies]
+    if missing:
+        raise UserError(
+            f"{where} lacks {len(missing)} of {len(items)} predictions (first: index {missing[0]!r}); "
+            "every item of the benchmark needs one line"
+        )
+    return replies
