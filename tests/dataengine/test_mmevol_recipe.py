@@ -52,8 +52,11 @@ def rewritten(data, **changes):
             "objects": ["cup"],
             "skills": ["grounding", "existence"],
             "format": "multi_choice",
-            "question": f"{item['question']} Explain in detail, once more.\nA. a cup\nB. a dog",
-            "steps": [{"manipulation": "grounding_1(cup)->bbx_1", "description": "found"}],
+            "question": f"{item['question'].splitlines()[0]} Explain in detail, once more.\nA. a cup\nB. a dog",
+            "steps": [
+                {"manipulation": f"grounding_{place}(cup)->bbx_{place}", "description": "found"}
+                for place in range(1, len(item["steps"]) + 2)
+            ],
             "answer": "A. a cup, because it has the form of one",
             **changes,
         }
@@ -120,7 +123,7 @@ def test_scores_are_matched_by_id_whatever_their_order():
     [
         (lambda data: improved(data)[:1], {"unscored": 1}),
         (lambda data: [*improved(data), improved(data)[0]], {"unscored": 1}),
-        (lambda data: improved(data, points=11), {"score_out_of_range": 2}),
+        (lambda data: improved(data, points=11), {"score_unparsable": 2}),
         (lambda data: improved(data, points=3), {"low_score": 2}),
         (lambda data: "I would rather not.", {"score_unparsable": 2}),
     ],

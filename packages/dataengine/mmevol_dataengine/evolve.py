@@ -27,6 +27,7 @@ from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, read_samples, to_dict
 from mmevol_core.secrets import secret
 from mmevol_core.stage import Stage, StageResult
+from mmevol_dataengine.analysis import Analysis
 from mmevol_dataengine.ledger import REJECTED, Ledger, Outcome
 from mmevol_dataengine.outcomes import OutcomeLog
 from mmevol_dataengine.prompts.mmevol_text import PROMPT_VERSION
@@ -105,11 +106,12 @@ def _chat(config: TeacherConfig, journal: Journal, purpose: str) -> Chat:
 
 def _finish(config: EvolveConfig, log: OutcomeLog, journal: Journal, out_dir: Path, total: int) -> StageResult:
     """Write the roles in the order of the input, and close the books."""
-    ledger = Ledger()
+    ledger, analysis = Ledger(), Analysis()
     files = {role: out_dir / f"{role}.jsonl" for role in ("evolved", "eliminated")}
     with replacing(files["evolved"]) as evolved, replacing(files["eliminated"]) as eliminated:
         for outcome in log:
             ledger.add(outcome)
+            analysis.add(outcome.sample)
             evolved.write(_line(to_dict(outcome.sample)))
             eliminated.writelines(_line(row) for row in _rejected(outcome))
     books = ledger.as_dict(total)
@@ -120,7 +122,8 @@ def _finish(config: EvolveConfig, log: OutcomeLog, journal: Journal, out_dir: Pa
             f" ({books['total']['failed_records']}); look at the endpoint and run again, or raise evolve.max_failed",
             status=3,
         )
-    files["ledger"] = out_dir / "ledger.json"
+    files |= {"ledger": out_dir / "ledger.json", "analysis": out_dir / "analysis.json"}
+    write_json(files["analysis"], analysis.as_dict())
     usage = asdict(journal.counts)
     write_json(files["ledger"], {**books, "usage": usage, "prompt_version": PROMPT_VERSION})
     return StageResult(files, {"records": total, **books["total"], "usage": usage})

@@ -18,6 +18,7 @@ def _environment(recipe: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,  # a missing value stops the run instead of leaving a gap in a paid prompt
         autoescape=False,
         trim_blocks=True,
+        keep_trailing_newline=True,  # an included part ends its own last line
     )
 
 

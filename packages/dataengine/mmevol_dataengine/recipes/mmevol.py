@@ -221,15 +221,9 @@ def _verdict(recipe: MMEvol, item: QA, score: dict[str, Any] | None) -> QA | Rej
     if score is None:
         return Rejected(item=item, status="failed", reason="unscored", detail="no score has its id")
     points, why = float(score["score"]), str(score.get("reason") or "")
-    if not 0 <= points <= 10:
-        return Rejected(item=item, status="failed", reason="score_out_of_range", detail=f"{points}")
-    item = _scored(item, points, why)
+    item = replace(item, score=points, reason=why)
     if score["improved"] != "yes":
         return Rejected(item=item, status="eliminated", reason="not_improved", detail=why)
     if points < recipe.min_score:
         return Rejected(item=item, status="eliminated", reason="low_score", detail=f"{points} < {recipe.min_score}")
     return item
-
-
-def _scored(item: QA, points: float, why: str) -> QA:
-    return replace(item, score=points, reason=why)
