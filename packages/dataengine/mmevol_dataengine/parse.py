@@ -1,0 +1,198 @@
+"""Teacher text to items, or nothing.
+
+A reply is read strictly first (orjson) and, when that fails or is not safe, by a reader that repairs only what can be
+read in one way. A wrong value costs more than a miss: an item whose text is cut, ambiguous or incomplete is dropped,
+and scores are kept all or nothing, because a judge's list loses its meaning when one entry is missing.
+`docs/parser.md` lists the repairs and how the parser compares with others.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+import orjson
+
+from mmevol_core.errors import UserError
+from mmevol_dataengine.parsing.fields import QA_FIELDS, SCORE_FIELDS, Doubt, collect, qa_item, score_item
+from mmevol_dataengine.parsing.reader import Block
+from mmevol_dataengine.parsing.replies import choose, find_blocks
+
+Items = list[dict[str, Any]]
+_MAX_CHARACTERS = 400_000
+_FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
+# In strict JSON these are escapes, in what teachers write the start of \frac, \beta, \theta, \nu, \rho.
+_RISKY_ESCAPE = re.compile(r"\\\\|\\[bf]|\\[trn][a-z]")
+_JUDGEMENT_KEY = re.compile(r"\b(improved|score)[\"'”’*]*\s*[:：]", re.IGNORECASE)
+_COUNTER = re.compile(
+    r"(?:[\s\-*#.,:;()|]|\b(?:sample|pair|item|score|entry|result|question|number|no|json)s?\b|\d+|```)*"
+)
+
+
+def parse_items(text: str) -> Items | None:
+    """Read the questions of a reply, or None when none can be trusted.
+
+    Each has `objects`, `skills` (lists of str), `format`, `question`, `answer` (str), `steps` (list of
+    {manipulation, description}) and `parent` when the teacher named it. Items that lack a field are left out.
+    """
+    fast = _strict(text, QA_FIELDS, ("question", "answer"))
+    if fast is not None:
+        items = [qa_item(raw) for raw in fast if raw is not None]
+        return [item for item in items if item is not None] or None
+    return _tolerant(text, _items_of_reply)
+
+
+def parse_scores(text: str) -> Items | None:
+    """Read the judgements of a reply: all of them, or None.
+
+    Each has `improved` ("yes" or "no"), `score` (0-10), `reason` and `id` when the teacher named it. A list that was
+    cut off at its end gives its whole leading judgements.
+    """
+    fast = _strict(text, SCORE_FIELDS, ("improved", "score"))
+    if fast is not None:
+        return _all_or_nothing(fast)
+    return _tolerant(text, _scores_of_reply)
+
+
+def parse_lines(kind: Literal["qas", "score"], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Parse rows of `{"id", "raw"}` to rows of `{"id", "items"}`, `items` None where nothing can be trusted.
+
+    Raises:
+        UserError: for a row without `raw`, or whose `raw` is no string, naming the row.
+    """
+    parse = {"qas": parse_items, "score": parse_scores}[kind]
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not isinstance(row.get("raw"), str):
+            raise UserError(f'row {number}: expected {{"id": ..., "raw": TEXT}}; the key raw is missing or no string')
+        yield {"id": row.get("id"), "items": parse(row["raw"])}
+
+
+def _strict(text: str, fields: frozenset[str], once: tuple[str, str]) -> list[dict[str, Any] | None] | None:
+    """Raw objects of a reply that is plain JSON and safe to read as such; None to let the tolerant reader decide."""
+    body = text.strip()
+    if body.startswith("```") and body.endswith("```") and "\n" in body:
+        body = body[body.index("\n") + 1 : -3]
+    if "\\" in body and any(found[0] != "\\\\" for found in _RISKY_ESCAPE.finditer(body)):
+        return None
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(value, list) or not value or not all(isinstance(raw, dict) for raw in value):
+        return None
+    first, second = once  # a key written twice would be resolved silently: count them
+    if any(body.count(f'"{key}"') != len(value) for key in once) or not all(first in r and second in r for r in value):
+        return None
+    if "answer" in once and not all(isinstance(raw["answer"], str) for raw in value):
+        return None
+    if any(body.count(f'"{key}"') > len(value) for key in fields):
+        return None
+    return value
+
+
+def _tolerant(text: str, finish: Callable[[str], Items | None]) -> Items | None:
+    """Read the text as it is, or, when it has no readable value at all, as an escaped copy of itself."""
+    if len(text) > _MAX_CHARACTERS:
+        return None
+    body = text.strip("\ufeff\u200b \t\r\n").replace("\r\n", "\n")
+    unescaped = _unescaped(body)
+    return finish(body if unescaped is None else unescaped)
+
+
+def _unescaped(body: str) -> str | None:
+    """Text of a reply that is one JSON string, or JSON with every quote escaped, or HTML-escaped; else None."""
+    fenced = _FENCED.fullmatch(body)
+    inner = fenced[1].strip() if fenced else body
+    for candidate in (inner, f'"{inner}"'):
+        is_string = inner.startswith('"') if candidate == inner else re.match(r'[\[{\s]+\\"', inner) is not None
+        if is_string and candidate.endswith('"'):
+            try:
+                value = orjson.loads(candidate if candidate == inner else candidate.replace("\n", "\\n"))
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(value, str) and re.match(r'\s*(```\w*\s*)?[\[{"]', value):
+                return _unescaped(value) or value
+    if "&quot;" in inner and '"' not in inner:
+        return html.unescape(inner)
+    return None
+
+
+def _final_blocks(
+    text: str, fields: frozenset[str]
+) -> tuple[list[tuple[Block, list[dict[str, Any] | None]]], list[str]] | None:
+    """The blocks that are the answer, each with its raw objects, and the text before each and after the last."""
+    reply = find_blocks(text)
+    if reply is None:
+        return None
+    relevant = [_holds_objects(block, fields) for block in reply.blocks]
+    leads, lead = [], ""
+    for is_relevant, before in zip(relevant, reply.leads, strict=True):
+        lead += before
+        if is_relevant:
+            leads.append(lead)
+            lead = ""
+    reply.tail = lead + reply.tail
+    reply.blocks = [block for block, is_relevant in zip(reply.blocks, relevant, strict=True) if is_relevant]
+    reply.leads = leads
+    chosen = choose(reply)
+    if chosen is None:
+        return None
+    blocks, leads = chosen
+    return [(block, list(collect(block.values, fields))) for block in blocks], [*leads, reply.tail]
+
+
+def _holds_objects(block: Block, fields: frozenset[str]) -> bool:
+    """Blocks of ours hold objects with our fields, or were cut or broken before they could."""
+    if block.broken or (block.cut and not block.values):
+        return True
+    return any(raw is not None for raw in collect(block.values, fields))
+
+
+def _items_of_reply(text: str) -> Items | None:
+    try:
+        found = _final_blocks(text, QA_FIELDS)
+    except Doubt:
+        return None
+    if found is None:
+        return None
+    kept: Items = []
+    for _, raws in found[0]:
+        items = [item for raw in raws if raw is not None and (item := qa_item(raw)) is not None]
+        if items and items == kept[-len(items) :]:
+            continue  # the same block twice
+        earlier = {_words_of(item["question"]) for item in kept}
+        if any(_words_of(item["question"]) in earlier for item in items):
+            return None  # two versions of one question, and nothing that says which is final
+        kept += items
+    return kept or None
+
+
+def _words_of(question: str) -> str:
+    return re.sub(r"\W+", " ", question).strip().lower()
+
+
+def _scores_of_reply(text: str) -> Items | None:
+    try:
+        found = _final_blocks(text, SCORE_FIELDS)
+    except Doubt:
+        return None
+    if found is None:
+        return None
+    blocks, around = found
+    if any(block.broken for block, _ in blocks) or any(
+        _JUDGEMENT_KEY.search(words) for words in around[:1] + around[-1:]
+    ):
+        return None
+    if len(blocks) > 1:
+        single = all(len(raws) == 1 and not block.cut for block, raws in blocks)
+        if not single or not all(_COUNTER.fullmatch(words.lower()) for words in around[1:-1]):
+            return None
+    return _all_or_nothing([raw for _, raws in blocks for raw in raws])
+
+
+def _all_or_nothing(raws: list[dict[str, Any] | None]) -> Items | None:
+    items = [score_item(raw) if raw is not None else None for raw in raws]
+    whole = [item for item in items if item is not None]
+    return whole if whole and len(whole) == len(items) else None

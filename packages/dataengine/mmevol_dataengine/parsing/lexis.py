@@ -1,0 +1,81 @@
+"""What may stand between values: white space, comments, keys, and the errors of reading."""
+
+from __future__ import annotations
+
+import re
+
+OPEN_LIST, CLOSE_LIST = "[［【(", "]］】)"
+OPEN_OBJECT, CLOSE_OBJECT = "{｛", "}｝"
+SEPARATORS = ",，;；、"
+QUOTES = "\"“”„'‘’＂"
+
+FIELDS = (
+    "objects|skills|format|question|steps|answers?|manipulation|description|improved|score|reasons?|"
+    "id|parent|image_position|confidence"
+)
+_COLON = r"\s*[:：]"
+_QUOTED_KEY = re.compile(
+    rf"""[*_]*(?:["“”„＂]([^"“”„＂\n:：]{{1,60}})["“”＂]|['‘’]([^'‘’\n:：]{{1,60}})['‘’])[*_]*{_COLON}"""
+)
+_FIELD_KEY = re.compile(rf"""[*_`"“'‘]*({FIELDS})[*_`"”'’]*{_COLON}""", re.IGNORECASE)
+_NAME_KEY = re.compile(rf"([A-Za-z_]\w{{0,40}}){_COLON}")
+_ITEM_FIELDS = FIELDS.replace("manipulation|description|", "")
+ITEM_START = re.compile(rf"""[{{｛]\s*[*_`"“”'‘]*(?:{_ITEM_FIELDS})[*_`"“”'’]*{_COLON}""", re.IGNORECASE)
+_SPACE = re.compile("[\\s\ufeff\u200b\u200c\u2060]*")
+_COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/|<!--.*?-->", re.DOTALL)
+
+
+class BrokenError(ValueError):
+    """The text at `position` is no value, and no repair of it can be trusted."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"cannot be read at {position}")
+        self.position = position
+
+
+class CutError(ValueError):
+    """The text ended inside a value."""
+
+
+class Bare(str):
+    """A value written without quotes (number, true, NaN, a word), exactly as written."""
+
+    __slots__ = ()
+
+
+def skip(text: str, position: int) -> int:
+    """First position at or after `position` that is neither white space nor in a comment."""
+    while True:
+        position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
+        if text[position : position + 1] not in {"/", "#", "<"}:
+            return position
+        comment = _COMMENT.match(text, position)
+        if comment is None:
+            return position
+        position = comment.end()
+
+
+def skip_separators(text: str, position: int) -> tuple[int, bool]:
+    """Like `skip`, past separators too; also whether there was one."""
+    position, seen = skip(text, position), False
+    while position < len(text) and text[position] in SEPARATORS:
+        position, seen = skip(text, position + 1), True
+    return position, seen
+
+
+def key_at(text: str, position: int, *, quoted_only: bool = False, any_name: bool = False) -> tuple[str, int] | None:
+    """Key and the position after its colon, or None. A name without quotes counts when it is a field of ours."""
+    found = _QUOTED_KEY.match(text, position)
+    if found is None and not quoted_only:
+        found = _FIELD_KEY.match(text, position)
+    if found is None and any_name:
+        found = _NAME_KEY.match(text, position)
+    if found is None:
+        return None
+    name = next(group for group in found.groups() if group is not None)
+    return normal_key(name), found.end()
+
+
+def normal_key(name: str) -> str:
+    """`**Image\\_Position**` and `image position` are both `image_position`."""
+    return re.sub(r"[\s\-]+", "_", name.replace("\\", "").strip(" *`_\t")).lower()

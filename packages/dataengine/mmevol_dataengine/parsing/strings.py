@@ -1,0 +1,223 @@
+"""Strings: where one provably ends, and what its escapes mean.
+
+A quote ends a string only where the structure goes on after it (a separator and a key, a closing bracket) and the
+quotes left inside are balanced. A string whose end is in doubt makes its item unusable; it is never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mmevol_dataengine.parsing.lexis import (
+    CLOSE_LIST,
+    CLOSE_OBJECT,
+    OPEN_LIST,
+    OPEN_OBJECT,
+    QUOTES,
+    BrokenError,
+    CutError,
+    key_at,
+    skip,
+    skip_separators,
+)
+
+_CLOSERS = {
+    '"': '"', "＂": '"＂', "“": '”"“', "”": '”"', "„": '“”"', "'": "'", "‘": "’'", "’": "’'",
+}  # fmt: skip
+_ADJACENT = re.compile(r'["“”]\s*\+?\s*["“”]')
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[A-Za-z]+|.)", re.DOTALL)
+_SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
+# Commands of LaTeX that begin with the letter of a JSON escape: "\times" is never a tab and "imes".
+_LATEX = frozenset(
+    [
+        "times",
+        "theta",
+        "text",
+        "textbf",
+        "textit",
+        "textrm",
+        "texttt",
+        "textsf",
+        "textstyle",
+        "textcolor",
+        "tau",
+        "tfrac",
+        "tilde",
+        "triangle",
+        "triangleq",
+        "tanh",
+        "tbinom",
+        "therefore",
+        "triangleleft",
+        "triangleright",
+        "thickapprox",
+        "nabla",
+        "neq",
+        "neg",
+        "nexists",
+        "nleq",
+        "ngeq",
+        "notin",
+        "nparallel",
+        "nsubseteq",
+        "nmid",
+        "newline",
+        "nolimits",
+        "rho",
+        "right",
+        "rightarrow",
+        "rightarrows",
+        "rightharpoonup",
+        "rangle",
+        "rfloor",
+        "rceil",
+        "rvert",
+        "rVert",
+        "root",
+        "rbrace",
+        "rbrack",
+    ]
+)
+_LATEX_IN_MATH = frozenset(
+    ["to", "tan", "top", "tag", "tt", "nu", "ne", "ni", "not", "rm"]
+)  # tab + "an" is English outside of formulas
+_MATH = re.compile(r"\$|\\\(|\\\[|\\[A-Za-z]+\{|[_^]\{")
+
+
+def read_string(text: str, start: int, *, in_list: bool) -> tuple[str, int]:
+    """Read the string that opens at `start`; return it decoded and the position after its closing quote.
+
+    Raises:
+        CutError: the text ends before the string.
+        BrokenError: its end or its escapes are ambiguous.
+    """
+    mark = text[start]
+    for fence in ('"""', "'''"):
+        if text.startswith(fence, start) and not text.startswith(fence[0], start + 3):
+            found = _triple(text, start, fence, in_list)
+            if found is not None:
+                return found
+    closers, inner = _CLOSERS[mark], []
+    position = start + 1
+    while True:
+        position = _next_quote(text, position, closers)
+        after = position + 1
+        ends = _continues(text, after, in_list=in_list, repaired=bool(inner))
+        if ends and (not inner or _balanced(text, start + 1, position, inner, mark)):
+            raw = text[start + 1 : position]
+            if inner and (_ADJACENT.search(raw) or "```json" in raw):
+                raise BrokenError(position)
+            return decode(raw, start, python=mark == "'"), after
+        if skip(text, after) >= len(text):
+            raise CutError
+        if _looks_like_key(text, position, mark):
+            raise BrokenError(position)
+        inner.append(position)
+        position = after
+
+
+def _triple(text: str, start: int, fence: str, in_list: bool) -> tuple[str, int] | None:
+    end = text.find(fence, start + 3)
+    if end < 0 or not _continues(text, end + 3, in_list=in_list, repaired=True):
+        return None
+    return decode(text[start + 3 : end], start, python=False), end + 3
+
+
+def _next_quote(text: str, position: int, closers: str) -> int:
+    """Position of the next closing quote that is not escaped."""
+    pattern = _quote_pattern(closers)
+    found = pattern.search(text, position)
+    while found is not None and found[0][0] == "\\":
+        found = pattern.search(text, found.end())
+    if found is None:
+        raise CutError
+    return found.start()
+
+
+def _quote_pattern(closers: str) -> re.Pattern[str]:
+    return re.compile(rf"\\.|[{closers}]", re.DOTALL)  # re keeps its own cache
+
+
+def _looks_like_key(text: str, position: int, mark: str) -> bool:
+    """An inner quote that opens `"key":` means that the quote before it was forgotten."""
+    return text[position] in QUOTES and key_at(text, position, quoted_only=mark not in "'‘’") is not None
+
+
+def _continues(text: str, after: int, *, in_list: bool, repaired: bool) -> bool:
+    """Does the structure go on after a string that ends before `after`?"""
+    here = skip(text, after)
+    beyond, separated = skip_separators(text, here)
+    if beyond >= len(text):
+        return False
+    mark = text[beyond]
+    if mark in CLOSE_OBJECT or mark in CLOSE_LIST:
+        return True
+    key = key_at(text, beyond, quoted_only=not separated and "\n" not in text[after:here])
+    if key is not None:
+        return True
+    if in_list:
+        return (mark in QUOTES and (separated or not repaired)) or (separated and mark in OPEN_OBJECT)
+    return separated and (mark in OPEN_OBJECT or (mark in OPEN_LIST and mark != "("))
+
+
+def _balanced(text: str, start: int, end: int, inner: list[int], mark: str) -> bool:
+    """Are the quotes kept inside text[start:end] pairs (or one inch mark, or apostrophes)?"""
+    if mark in "'‘’":
+        openers = sum(_opens(text, place) for place in inner if place >= start)
+        closers = sum(text[place + 1 : place + 2].isalnum() is False and text[place - 1].isalnum() for place in inner)
+        return openers <= closers
+    if mark == "“":
+        inside = text[start:end]
+        return inside.count("“") == inside.count("”")
+    if len(inner) % 2 == 0:
+        return True
+    return len(inner) == 1 and text[inner[0] - 1].isdigit()
+
+
+def _opens(text: str, place: int) -> bool:
+    return not text[place - 1].isalnum() and text[place + 1 : place + 2].isalnum()
+
+
+def decode(raw: str, where: int, *, python: bool) -> str:
+    """Replace escapes; a backslash that JSON does not know, or that begins a LaTeX command, is content.
+
+    Raises:
+        BrokenError: for half a surrogate pair or a control character that nobody writes on purpose.
+    """
+    if "\\" not in raw:
+        return raw
+    math = _MATH.search(raw) is not None
+
+    def replace(match: re.Match[str]) -> str:
+        return _unescape(match[1], where, math=math, python=python)
+
+    value = _ESCAPE.sub(replace, raw)
+    try:
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        raise BrokenError(where) from error
+
+
+def _unescape(body: str, where: int, *, math: bool, python: bool) -> str:
+    first = body[0]
+    if first == "u" and len(body) == 5 and body[1:].isalnum() and _is_hex(body[1:]):
+        return chr(int(body[1:], 16))
+    if first == "x" and len(body) == 3 and _is_hex(body[1:]):
+        return chr(int(body[1:], 16)) if python else "\\" + body
+    if first in "bf":  # form feed and backspace do not occur in answers; \frac and \beta do
+        if len(body) == 1:
+            raise BrokenError(where)
+        return "\\" + body
+    if first in _SIMPLE and not (body in _LATEX or (math and body in _LATEX_IN_MATH)):
+        return _SIMPLE[first] + body[1:]
+    if first in "“”＂":
+        return '"'
+    if first in "\"'/\\":
+        return first + body[1:]
+    if first == "\n":
+        raise BrokenError(where)
+    return "\\" + body
+
+
+def _is_hex(digits: str) -> bool:
+    return all(digit in "0123456789abcdefABCDEF" for digit in digits)
