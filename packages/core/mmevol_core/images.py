@@ -77,11 +77,12 @@ class ImageStore:
         """
         try:
             path = (self._root / name).resolve()
+            there = path.is_file()
         except (OSError, ValueError, RuntimeError) as error:  # name too long, NUL inside, a loop of links
             raise ImageFailure("missing", name, str(error)) from error
         if not path.is_relative_to(self._root):
             raise ImageFailure("outside_root", name)
-        if not path.is_file():
+        if not there:
             raise ImageFailure("missing", name)
         return path
 
