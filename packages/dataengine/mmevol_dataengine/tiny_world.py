@@ -115,7 +115,7 @@ def _shapes(split: Split, image_root: Path, seed: int) -> Iterator[Sample]:
         pairs = asked[number]
         rng.shuffle(pairs)
         box = Box(label=label, xyxy=xyxy)
-        yield _sample("easy-VQA", "shape", name, box, pairs[: split.questions], rng)
+        yield _sample("easy-VQA", "shape", name, box, pairs[: split.questions])
 
 
 def _digits(split: Split, image_root: Path, seed: int) -> Iterator[Sample]:
@@ -127,7 +127,7 @@ def _digits(split: Split, image_root: Path, seed: int) -> Iterator[Sample]:
         pixels, xyxy = draw_digit(values, side, rng.randint(0, SIDE - side), rng.randint(0, SIDE - side))
         Image.fromarray(pixels).save(image_root / name)
         box = Box(label=f"digit {digit}", xyxy=xyxy)
-        yield _sample("UCI digits", "digit", name, box, _digit_questions(digit, split.questions, rng), rng)
+        yield _sample("UCI digits", "digit", name, box, _digit_questions(digit, split.questions, rng))
 
 
 def digit_scans(split: str) -> Iterator[tuple[int, NDArray[np.float64], int]]:
@@ -202,22 +202,14 @@ def place(xyxy: tuple[float, float, float, float]) -> tuple[str, str, str]:
     return column, row, "small" if area < SMALL else "large" if area > LARGE else "medium"
 
 
-def caption(label: str, xyxy: tuple[float, float, float, float], rng: random.Random) -> str:
+def caption(label: str, xyxy: tuple[float, float, float, float]) -> str:
     """One sentence that says what is there, how large and where."""
     column, row, size = place(xyxy)
-    thing = f"{size} handwritten {label}" if label.startswith("digit") else f"{size} {label}"
     where = "center" if (row, column) == ("middle", "center") else f"{row} {column}"
-    forms = (
-        f"A {thing} in the {where} of the picture.",
-        f"The picture shows a {thing} at the {where}.",
-        f"There is a {thing} in the {where} part.",
-    )
-    return rng.choice(forms)
+    return f"A {size} {label} in the {where}."
 
 
-def _sample(
-    source: str, topic: str, name: str, box: Box, pairs: Sequence[tuple[str, str]], rng: random.Random
-) -> Sample:
+def _sample(source: str, topic: str, name: str, box: Box, pairs: Sequence[tuple[str, str]]) -> Sample:
     ident = sample_id(source, [name], 0)
     digit = box.label.removeprefix("digit ") if topic == "digit" else ""
     items = tuple(
@@ -235,7 +227,7 @@ def _sample(
         id=ident,
         images=(name,),
         sizes=((SIDE, SIDE),),
-        caption=caption(box.label, box.xyxy, rng),
+        caption=caption(box.label, box.xyxy),
         boxes=(box,),
         ocr=(Text(text=digit, xyxy=box.xyxy),) if digit else (),
         topic=topic,
