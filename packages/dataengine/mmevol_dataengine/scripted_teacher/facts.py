@@ -88,9 +88,9 @@ def fact_question(ask: Ask) -> tuple[Fact, str] | None:
 def _asked_by(question: str, answer: str, known: list[Fact]) -> Fact | None:
     """The fact that a plain wh-question with this answer asks for."""
     value = answer.strip().rstrip(".").lower()
-    words = question.lower().split()
+    words = question.lower().strip("?").split()
     if words[0] not in ("what", "which") or any(
-        word in words for word in ("plus", "minus", "times", "not", "no", "if")
+        word in words for word in ("plus", "minus", "times", "not", "no", "if", "gap")
     ):
         return None
     return next((fact for fact in known if fact.value == value and fact.kind in ("color", "shape", "digit")), None)

@@ -16,9 +16,9 @@ Steps = tuple[tuple[str, str], ...]
 
 def reasoned(ask: Ask, question: str, thought: str, answer: str, skills: tuple[str, ...], steps: Steps) -> Draft:
     """A question with a cue, and an answer that thinks in a few words and ends in the bare result."""
-    end = ask.one("So the answer is {a}.", "The answer is {a}.", "Therefore it is {a}.", "So it is {a}.").format(
-        a=answer
-    )
+    end = ask.one(
+        "So the answer is {a}.", "The answer is {a}.", "Therefore the answer is {a}.", "My answer is {a}."
+    ).format(a=answer)
     return Draft(f"{question} {ask.rng.choice(CUES)}", f"{thought} {end}", skills, (ask.thing.label,), "norm", steps)
 
 
@@ -103,10 +103,9 @@ def neighbor(ask: Ask) -> Draft | None:
     value = _digit(ask)
     if value is None:
         return None
-    word, change = ask.one("after 1", "after 1", "before -1", "two~after 2").replace("~", "_").split()
+    phrase, change = ask.rng.choice((("right after", 1), ("right before", -1), ("two after", 2)))
     if value + change < 0:
         return None
-    phrase = {"after": "right after", "before": "right before", "two_after": "two after"}[word]
     question = ask.one("Which number comes {p} the digit?", "When you count, which number is {p} the one shown?")
     return reasoned(ask, question.format(p=phrase), f"The digit is {value}, so count on from {value}." if change > 0
                     else f"The digit is {value}, so count back from {value}.", str(value + change),
@@ -125,6 +124,8 @@ def sides(ask: Ask) -> Draft | None:
     )
     many = "no straight sides" if not number else f"{number} straight sides"
     thought = f"It is a {thing.shape}, and a {thing.shape} has {many}."
+    if other:
+        thought += f" {number} plus {other} is {number + other}."
     return reasoned(ask, question.format(x=f"the {ask.rng.choice(names)}", t=tail), thought, str(number + other),
                     ("knowledge integration", "calculating"), calculated(thing, f"{number}+{other}"))  # fmt: skip
 
@@ -146,7 +147,7 @@ def condition(ask: Ask) -> Draft | None:
         "When {x} {f} {s}, tell me the {w}, otherwise the {o}. Which is it?",
     ).format(x=f"the {ask.rng.choice(names)}", f=first, s=shown, w=wanted[0], o=other[0])  # fmt: skip
     chosen = wanted if truth else other
-    thought = f"It {first} {value}{'' if truth else f', not {shown}'}, so I name its {chosen[0]}."
+    thought = f"It {first} {value}{'' if truth else f', not {shown}'}, so I name its {chosen[0].split(',')[0]}."
     return reasoned(
         ask, question, thought, chosen[1], ("context understanding", "relationship description"), looked_at(ask.thing)
     )

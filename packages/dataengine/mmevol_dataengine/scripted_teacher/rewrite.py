@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,9 +26,9 @@ def rewrite(data: Mapping[str, Any], direction: str, dice: str) -> list[tuple[Dr
     scene = scene_of(data)
     items: Sequence[Mapping[str, Any]] = data.get("items") or []
     asked = {_normal(str(item.get("question", ""))) for item in items}
-    drafts = []
+    drafts, used = [], Counter[Maker]()
     for number, item in enumerate(items):
-        draft = _draft(scene, item, direction, random.Random(f"{dice}:{number}"), asked)
+        draft = _draft(scene, item, direction, random.Random(f"{dice}:{number}"), asked, used)
         asked.add(_normal(draft.question))
         drafts.append((draft, item))
     return drafts
@@ -43,18 +44,22 @@ def as_item(draft: Draft, parent: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _draft(scene: Scene, item: Mapping[str, Any], direction: str, rng: random.Random, asked: set[str]) -> Draft:
+def _draft(
+    scene: Scene, item: Mapping[str, Any], direction: str, rng: random.Random, asked: set[str], used: Counter[Maker]
+) -> Draft:
+    """One new question; makers already used for this picture come up less often."""
     thing = rng.choice(scene.things) if scene.things else Thing("picture", None)
     ask = Ask(scene, thing, rng, item)
     makers = list(MAKERS[direction]) if scene.things else []
     depth = len(item.get("steps") or [])
     while makers:
-        maker = rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])[0]
+        maker = rng.choices([maker for maker, _ in makers], [weight / (1 + 3 * used[m]) for m, weight in makers])[0]
         for _ in range(3):
             draft = maker(ask)
             if draft is None:
                 break
             if _normal(draft.question) not in asked:
+                used[maker] += 1
                 return _fit(draft, thing, item, direction, depth)
         makers = [(other, weight) for other, weight in makers if other is not maker]
     return _fit(_from_words(ask, direction), thing, item, direction, depth)
