@@ -40,7 +40,7 @@ class Item:
     index: str
     question: str
     answer: str = ""
-    images: tuple[Image, ...] = ()
+    images: Sequence[Image] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     category: str = ""
     l2_category: str = ""
@@ -91,7 +91,7 @@ class Question:
     call: int
     prompt: str
     system: str = ""
-    images: tuple[Image, ...] = ()
+    images: Sequence[Image] = ()
     temperature: float = 0.0
     max_tokens: int = 2048
     reply: str = ""

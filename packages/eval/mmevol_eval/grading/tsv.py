@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import replacing
@@ -113,12 +113,31 @@ def as_list(text: str, where: str) -> list[Any]:
         raise UserError(f"{where}: not a list: {text[:60]!r}") from error
 
 
-def _images(cell: str, row: Mapping[str, str], path: Path, where: str) -> tuple[Image, ...]:
-    if cell:
+class Encoded(Sequence[Image]):
+    """Base64 images of a cell, decoded when they are looked at: scoring never does."""
+
+    def __init__(self, parts: Sequence[str], where: str) -> None:
+        self._parts, self._where = parts, where
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, place: int) -> Image: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Image]: ...
+    def __getitem__(self, place: int | slice) -> Image | Sequence[Image]:
+        if isinstance(place, slice):
+            return Encoded(self._parts[place], self._where)
         try:
-            return tuple(base64.b64decode(part, validate=False) for part in as_list(cell, where))
+            return base64.b64decode(self._parts[place])
         except binascii.Error as error:
-            raise UserError(f"{where}: its image is not base64: {error}") from error
+            raise UserError(f"{self._where}: its image is not base64: {error}") from error
+
+
+def _images(cell: str, row: Mapping[str, str], path: Path, where: str) -> Sequence[Image]:
+    if cell:
+        return Encoded([str(part) for part in as_list(cell, where)], where)
     names = as_list(row["image_path"], where) if row.get("image_path") else []
     return tuple(inside(path.parent, str(name), where) for name in names)
 
