@@ -1,0 +1,60 @@
+"""The command line: `mmevol COMMAND ...`. It alone reads the environment and prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+import typer
+
+from mmevol_core import secrets
+from mmevol_core.errors import UserError
+from mmevol_experiment.cli import data, evaluation, experiment, teacher, training
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="mmevol",
+    help="Evolve image-text instructions, train on them, and say what they were worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for commands in (experiment, data, training, evaluation, teacher):
+    commands.add_to(app)
+
+
+def main() -> None:
+    """Run a command; exit with 0 done, 2 a person can fix it, 3 nothing usable, 130 interrupted and resumable."""
+    secrets.register(os.environ)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        sys.exit(_say(str(error), error.status))
+    except click.exceptions.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.exit(_say("interrupted; the same command continues", INTERRUPTED))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str, status: int) -> int:
+    print(f"mmevol: {' '.join(text.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

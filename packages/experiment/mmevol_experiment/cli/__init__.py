@@ -1,0 +1,1 @@
+"""Commands, one module a package; heavy imports happen inside the commands."""

@@ -1,0 +1,123 @@
+"""Hydra's part: group choices and overrides in, plain values out, and its errors as one line each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from mmevol_core.errors import UserError, unknown
+
+EXAMPLE = "for example: mmevol run experiment=quickstart recipe.rounds=2"
+
+
+def conf_folder() -> Path:
+    """The configuration tree: beside the packages in a checkout, inside this package in a wheel."""
+    here = Path(__file__).resolve()
+    for folder in (here.parent / "conf", here.parents[3] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise UserError(f"no conf/config.yaml beside {here.parent}; the installation is incomplete: pip install it again")
+
+
+def compose(overrides: Sequence[str], *, with_name: bool = True) -> dict[str, Any]:
+    """The configuration of one experiment as plain values.
+
+    Args:
+        overrides: as typed, `group=file` or `key=value`.
+        with_name: an experiment must have been chosen.
+
+    Raises:
+        UserError: what cannot be composed, in one line, with near matches.
+    """
+    try:
+        with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+            config = hydra_compose("config", [_addressed(text) for text in overrides])
+        if with_name and OmegaConf.is_missing(config, "name"):
+            raise UserError(f"choose an experiment: experiment={' | '.join(choices('experiment'))}")
+        return _plain(config)
+    except OverrideParseException as error:
+        raise UserError(f"cannot read {error.override!r}: write KEY=VALUE, {EXAMPLE}") from error
+    except MissingConfigException as error:
+        raise _missing_file(error) from error
+    except (ConfigCompositionException, HydraException) as error:
+        raise _bad_override(error, overrides) from error
+
+
+def choices(group: str) -> list[str]:
+    """File names of a group."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        key = str(error.full_key)
+        raise UserError(f"config key {key} is not set; set it with {key}=VALUE") from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"config: {_first_line(error)}") from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _missing_file(error: MissingConfigException) -> UserError:
+    wanted = str(error.missing_cfg_file or "")
+    group, _, name = wanted.rpartition("/")
+    if group and (conf_folder() / group).is_dir():
+        return unknown(group, name, choices(group), where=f"conf/{group}")
+    groups = [path.name for path in conf_folder().iterdir() if path.is_dir()]
+    return unknown("config group", wanted or _first_line(error), groups)
+
+
+def _bad_override(error: Exception, overrides: Sequence[str]) -> UserError:
+    """An override whose key does not exist, or whose value does not fit."""
+    match = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", str(error))
+    if match:
+        key = match.group(1) or match.group(2)
+        return unknown("config key", key, _sections())
+    return UserError(f"config: {_first_line(error)} (given: {' '.join(overrides)})")
+
+
+def _addressed(override: str) -> str:
+    """Let `section.key=value` name a key that the YAML leaves to its default; the section's schema refuses wrong ones."""
+    return f"++{override}" if re.match(r"[a-z]\w*(\.\w+)+=", override) else override
+
+
+def _sections() -> list[str]:
+    """Keys at the top of a configuration."""
+    with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
+        return [str(key) for key in hydra_compose("config", [])]
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def sweep_points(overrides: Sequence[str]) -> list[list[str]]:
+    """The runs of a sweep: the product of what `sweep=NAME` varies and of comma lists given as overrides."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    fixed = [text for text, item in zip(overrides, parsed, strict=True) if not item.is_sweep_override()]
+    axes = [
+        [f"{item.get_key_element()}={value}" for value in item.sweep_string_iterator()]
+        for item in parsed
+        if item.is_sweep_override()
+    ]
+    section = compose(fixed).get("sweep") or {}
+    axes += [[f"{key}={value}" for value in values] for key, values in section.items()]
+    return [[*fixed, *point] for point in _product(axes)]
+
+
+def _product(axes: Iterable[list[str]]) -> list[list[str]]:
+    points: list[list[str]] = [[]]
+    for axis in axes:
+        points = [[*point, value] for point in points for value in axis]
+    return points

@@ -1,0 +1,137 @@
+"""What would run: every configuration fitted to its schema, every stage run given its fingerprint and folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mmevol_core
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError
+from mmevol_core.files import digest, read_json, write_json
+from mmevol_experiment import manifest
+from mmevol_experiment.graph import MANIFEST, Node
+from mmevol_experiment.stages import from_module
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage run that has a place: `folder` is `outputs/stages/<stage>/<fingerprint>`."""
+
+    node: Node
+    version: str
+    fingerprint: str
+    folder: Path
+    inputs: Mapping[str, tuple[str, str]]  # those of the node that the stage uses
+
+    @property
+    def done(self) -> manifest.Manifest | None:
+        """The manifest when the run has finished."""
+        return manifest.read(self.folder, self.fingerprint)
+
+    def identity(self, jobs: Mapping[str, Job]) -> dict[str, Any]:
+        """The part of the manifest that is known before the run."""
+        sources = {
+            role: {"stage": jobs[key].node.stage, "fingerprint": jobs[key].fingerprint, "role": there}
+            for role, (key, there) in self.inputs.items()
+        }
+        return {
+            "stage": self.node.stage,
+            "fingerprint": self.fingerprint,
+            "version": self.version,
+            "config": self.node.config,
+            "inputs": sources,
+        }
+
+
+def plan(nodes: Iterable[Node], outputs: Path) -> dict[str, Job]:
+    """Fit every slice and name every folder, before anything runs or is spent.
+
+    Raises:
+        UserError: for a key that is unknown, missing or of the wrong type, or an input that a stage needs and
+            nothing provides.
+    """
+    jobs: dict[str, Job] = {}
+    cache_file = outputs / "stages" / "schemas.json"
+    known = _known_schemas(cache_file)
+    fresh: dict[str, Any] = {}
+    for node in nodes:
+        key = digest([node.module, node.where, node.config])
+        facts = fresh[key] = known.get(key) or _facts(node)
+        inputs = _used(node, facts)
+        sources = {role: [jobs[source].fingerprint, there] for role, (source, there) in inputs.items()}
+        files = external_files(facts["config"])
+        print_ = digest([node.stage, facts["version"], facts["config"], sources, *([files] if files else [])])
+        jobs[node.key] = Job(node, facts["version"], print_, outputs / "stages" / node.stage / print_, inputs)
+    if any(key not in known for key in fresh):
+        write_json(cache_file, {"code": _code_state(), "facts": {**known, **fresh}})
+    return jobs
+
+
+def _facts(node: Node) -> dict[str, Any]:
+    """What the fingerprint needs to know of a stage; importing its module may cost seconds."""
+    stage = from_module(node.module)
+    config = fit(stage.config, node.config, node.where or node.stage).model_dump(mode="json")
+    return {"config": config, "version": stage.version, "needs": stage.needs, "accepts": stage.accepts}
+
+
+def _used(node: Node, facts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The inputs that the stage needs or accepts; a role's part after the first dot tells several apart."""
+    known = {*facts["needs"], *facts["accepts"]}
+    used = {role: source for role, source in node.inputs.items() if role.split(".")[0] in known}
+    given = {role.split(".")[0] for role in used}
+    for role in facts["needs"]:
+        if role not in given:
+            raise UserError(f"stage {node.key} needs the input {role!r}, which this experiment does not provide")
+    return used
+
+
+def external_files(config: Any) -> dict[str, list[int]]:
+    """Size and time of every file that a configuration names, so that an edited input is not mistaken for the old."""
+    if isinstance(config, Mapping):
+        parts: Iterable[Any] = config.values()
+    elif isinstance(config, list | tuple):
+        parts = config
+    elif isinstance(config, str) and "/" in config and len(config) < 1024 and Path(config).is_file():
+        state = Path(config).stat()
+        return {config: [state.st_size, state.st_mtime_ns]}
+    else:
+        return {}
+    return {name: state for part in parts for name, state in external_files(part).items()}
+
+
+def _known_schemas(path: Path) -> dict[str, Any]:
+    """Facts kept from an earlier plan by the same code: they spare the import of torch when all is done."""
+    if not path.exists():
+        return {}
+    stored = read_json(path)
+    return dict(stored["facts"]) if stored.get("code") == _code_state() else {}
+
+
+@cache
+def _code_state() -> str:
+    """Fingerprint of the package's source files (names, sizes, times)."""
+    root = Path(mmevol_core.__file__).parents[1]
+    roots = root.parent.glob("*/mmevol_*") if root.name == "core" else root.glob("mmevol_*")
+    files = [path for folder in roots for path in sorted(folder.rglob("*.py"))]
+    return digest([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+
+
+def input_paths(job: Job, jobs: Mapping[str, Job]) -> dict[str, str]:
+    """Role -> absolute path of every input, all of whose producers have finished."""
+    paths: dict[str, str] = {}
+    for role, (key, there) in job.inputs.items():
+        source = jobs[key]
+        receipt = source.done
+        assert receipt is not None, f"{key} has not finished"
+        if there == MANIFEST:
+            paths[role] = str((source.folder / manifest.FILE_NAME).resolve())
+        elif there in receipt.files:
+            paths[role] = str((source.folder / receipt.files[there]).resolve())
+        else:
+            gives = ", ".join(receipt.files)
+            raise UserError(f"stage {job.node.key} needs {there!r} from {key}, which gives only {gives}")
+    return paths

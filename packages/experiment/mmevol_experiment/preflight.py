@@ -1,0 +1,82 @@
+"""What an experiment needs that this machine lacks, all of it at once, before anything is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmevol_core.errors import UserError
+from mmevol_core.secrets import has_secret
+from mmevol_experiment.experiment import Experiment
+
+STANDIN = "standin:"
+
+
+def check(experiment: Experiment) -> None:
+    """UserError that names everything missing; silent when all is there or nothing is left to do."""
+    lacking = missing(experiment)
+    if lacking:
+        name = experiment.config.name
+        raise UserError(
+            f"{name} cannot run on this machine, missing: {'; '.join(lacking)}. "
+            f"Provide them, or add scale=tiny to try the same pipeline with tiny stand-ins"
+        )
+
+
+def missing(experiment: Experiment) -> list[str]:
+    """One phrase for each thing that stage runs still to be done need and that is not here."""
+    pending = {job.node.stage for job in experiment.jobs.values() if job.done is None}
+    config = experiment.config
+    found: list[str] = []
+    if pending & {"pretrain", "finetune", "evaluate"}:
+        found += _gpus(config.requires.gpus)
+    if pending & {"pretrain"}:
+        found += _weights(config.backbone, config.paths.weights, offline=config.offline)
+    if "seed" in pending:
+        found += _paths("data", config.data, ("path", "image_root", "captions"))
+    if "benchmarks" in pending:
+        found += _paths("benchmarks", config.benchmarks, ("path",))
+    if "evolve" in pending:
+        found += _key("teacher", config.teacher)
+        found += _key("evolve.judge", config.evolve.get("judge") or {})
+    return found
+
+
+def gpu_count() -> int:
+    """NVIDIA GPUs that the driver lists; 0 without a driver."""
+    listed = Path("/proc/driver/nvidia/gpus")
+    return sum(1 for _ in listed.iterdir()) if listed.is_dir() else 0
+
+
+def _gpus(needed: int) -> list[str]:
+    here = gpu_count()
+    return [] if here >= needed else [f"GPUs: {needed} needed, {here} here (requires.gpus)"]
+
+
+def _weights(backbone: dict[str, Any], folder: Path, *, offline: bool) -> list[str]:
+    parts = [str(backbone.get(part)) for part in ("vision_tower", "language_model")]
+    lacking = [part for part in parts if not part.startswith(STANDIN) and not _is_local(part, folder)]
+    if not lacking:
+        return []
+    how = "set backbone.vision_tower and backbone.language_model to folders" if offline else "hf download ID"
+    return [f"weights: {', '.join(lacking)} ({how})"]
+
+
+def _is_local(identifier: str, folder: Path) -> bool:
+    """Whether weights lie in a folder of that name, under `paths.weights`, or in the Hugging Face cache."""
+    if any((place / "config.json").is_file() for place in (Path(identifier), folder / identifier)):
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(identifier, "config.json"), str)
+
+
+def _paths(section: str, values: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+    return [
+        f"data: {values[key]} ({section}.{key})" for key in keys if values.get(key) and not Path(values[key]).exists()
+    ]
+
+
+def _key(section: str, endpoint: dict[str, Any]) -> list[str]:
+    name = endpoint.get("api_key_name")
+    return [f"key: environment variable {name} ({section}.api_key_name)"] if name and not has_secret(name) else []

@@ -1,0 +1,93 @@
+"""A stage run in a process of its own: `python -m mmevol_experiment.worker JOB.json`.
+
+The parent reads `error.json` when the exit status is not 0. Standard input is a pipe that the parent holds open: when
+it closes, the parent is gone, and this process and its children end too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmevol_core import secrets
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json, write_json
+from mmevol_experiment import manifest
+from mmevol_experiment.stages import from_module
+
+CRASHED = 70  # exit status of an unexpected failure; its traceback is in the stage's log
+ERROR_FILE = "error.json"
+WAITING_FILE = "waiting"
+
+
+def main(job_file: Path) -> int:
+    """Run the job unless another process has finished it meanwhile; return the exit status."""
+    secrets.register(os.environ)
+    job = read_json(job_file)
+    folder = Path(job["folder"])
+    identity = job["identity"]
+    with locked(folder):
+        if manifest.read(folder, identity["fingerprint"]) is not None:
+            return 0
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+        try:
+            _run(job, folder)
+        except UserError as error:
+            write_json(folder / ERROR_FILE, {"message": str(error), "status": error.status})
+            return error.status
+        except BaseException as error:  # whatever it was, the parent is told, and it is raised again
+            name = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            write_json(folder / ERROR_FILE, {"message": name, "status": CRASHED})
+            traceback.print_exc()
+            return CRASHED
+    return 0
+
+
+def _run(job: dict[str, Any], folder: Path) -> None:
+    began = time.monotonic()
+    stage = from_module(job["module"])
+    config = fit(stage.config, job["identity"]["config"], job["where"])
+    result = stage.run(config, {role: Path(path) for role, path in job["inputs"].items()}, folder)
+    manifest.write(folder, result, seconds=time.monotonic() - began, identity=job["identity"])
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the stage run's lock; wait for whoever has it. The system frees it when its owner dies, however it dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as file:
+        waiting = folder / f"{WAITING_FILE}.{os.getpid()}"
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting.touch()
+                fcntl.flock(file, fcntl.LOCK_EX)
+        finally:
+            waiting.unlink(missing_ok=True)
+        yield
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end of the pipe to close, then end this process group."""
+    while os.read(0, 1):
+        pass
+    signal.signal(signal.SIGTERM, signal.SIG_IGN) if threading.current_thread() is threading.main_thread() else None
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+    time.sleep(10)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(main(Path(sys.argv[1])))
