@@ -35,10 +35,10 @@ def text_detection(ask: Ask) -> Draft | None:
     if not ask.scene.complete or not (thing.digit or thing.shape):
         return None
     truth = any(t.digit for t in ask.scene.things)
-    question = ask.one("Is there any number to read in the picture?", "Does the picture hold a written number?")
+    question = ask.one("Can any number be read in the picture?", "Does the picture hold a written number?")
     if ask.coin():
         question, truth = (
-            ask.one("Is the picture free of numbers?", "Is there nothing to read in the picture?"),
+            ask.one("Is the picture free of numbers?", "Does the picture show nothing to read?"),
             not truth,
         )
     draft = Draft(question, yes_no(truth), ("ocr", "existence"), (thing.label,), "text_detection", steps)
