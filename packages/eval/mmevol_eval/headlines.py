@@ -1,0 +1,110 @@
+"""Headlines as functions of sums over questions, which is what makes their bootstrap fast and exact.
+
+The evaluation checks each of them against the benchmark's own `scores` and stops when they differ, so a headline
+without an entry here is either the plain mean of the items' scores or an error, never an approximation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Row = dict[str, Any]  # a line of items.jsonl: benchmark, headline, index, cluster, category, group, answer, score, ...
+
+MME_REASONING = ("code_reasoning", "commonsense_reasoning", "numerical_calculation", "text_translation")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """`terms(rows, measure)` -> (items, terms); `value(sums (resamples, terms))` -> (resamples,), percent."""
+
+    terms: Callable[[Sequence[Row], str], Array]
+    value: Callable[[Array], Array]
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """part / whole, 0 where there is nothing."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def _mean_terms(rows: Sequence[Row], measure: str) -> Array:
+    """Score and count; items that the official tool leaves out (no score) count for nothing."""
+    scores = [row[measure] for row in rows]
+    return np.array([[score or 0.0, float(score is not None)] for score in scores])
+
+
+mean_headline = Headline(_mean_terms, lambda sums: 100 * _share(sums[:, 0], sums[:, 1]))
+
+
+def _pope_terms(rows: Sequence[Row], measure: str) -> Array:
+    """True positives, positive replies, positive answers, once for every setting that an item belongs to."""
+    terms = []
+    for row in rows:
+        yes, right = row["answer"].strip().lower() == "yes", row[measure] == 1
+        said_yes = right if yes else not right and row[f"{measure.removesuffix('score')}method"] != "none"
+        settings = len(row["category"].split(","))
+        terms.append([settings * float(yes and right), settings * float(said_yes), settings * float(yes)])
+    return np.array(terms)
+
+
+def _f1(sums: Array) -> Array:
+    return 100 * _share(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
+
+
+def _mme(categories: tuple[str, ...] | None) -> Headline:
+    """Sum over categories of accuracy and accuracy+ (both questions of an image right), percent of the maximum."""
+
+    def terms(rows: Sequence[Row], measure: str) -> Array:
+        names = categories or tuple(sorted({row["category"] for row in rows}))
+        found = np.zeros((len(rows), len(names), 4))  # score, questions, both right, images
+        pairs: dict[tuple[str, str], list[int]] = {}
+        for number, row in enumerate(rows):
+            if row["category"] in names:
+                found[number, names.index(row["category"]), :2] = row[measure] or 0.0, 1
+                pairs.setdefault((row["category"], row["group"]), []).append(number)
+        for (category, _), numbers in pairs.items():
+            both = float(np.prod([rows[number][measure] or 0.0 for number in numbers[:2]]))
+            found[numbers[0], names.index(category), 2:] = both, 1
+        return found.reshape(len(rows), -1)
+
+    def value(sums: Array) -> Array:
+        parts = sums.reshape(len(sums), -1, 4)  # (resamples, categories, 4)
+        per_category = _share(parts[:, :, 0], parts[:, :, 1]) + _share(parts[:, :, 2], parts[:, :, 3])
+        return np.asarray(50 * per_category.mean(axis=1))
+
+    return Headline(terms, value)
+
+
+def _mean_of_groups(rows_key: str) -> Headline:
+    """Unweighted mean of the means of the groups that a field names."""
+
+    def terms(rows: Sequence[Row], measure: str) -> Array:
+        names = sorted({row[rows_key] for row in rows})
+        found = np.zeros((len(rows), len(names), 2))
+        for number, row in enumerate(rows):
+            score = row[measure]
+            found[number, names.index(row[rows_key])] = score or 0.0, float(score is not None)
+        return found.reshape(len(rows), -1)
+
+    def value(sums: Array) -> Array:
+        parts = sums.reshape(len(sums), -1, 2)
+        return np.asarray(100 * _share(parts[:, :, 0], parts[:, :, 1]).mean(axis=1))
+
+    return Headline(terms, value)
+
+
+mean_of_categories = _mean_of_groups("category")
+pope_headline = Headline(_pope_terms, _f1)
+mme_total, mme_reasoning = _mme(None), _mme(MME_REASONING)
+
+HEADLINES: dict[tuple[str, str], Headline] = {  # (benchmark, name of its headline); all others are plain means
+    ("MME", "total"): mme_total,
+    ("MME", "cognition_percent"): mme_reasoning,
+    ("POPE", "Overall"): pope_headline,
+    ("MMSInst", "overall"): mean_of_categories,
+}
