@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,11 +148,11 @@ def root(question: str) -> tuple[str, str]:
     return "be", _content(tokens)
 
 
-def _has_verb(tokens: list[str]) -> bool:
+def _has_verb(tokens: Sequence[str]) -> bool:
     return any(token in _VERBS for token in tokens)
 
 
-def _content(tokens: list[str]) -> str:
+def _content(tokens: Sequence[str]) -> str:
     return next((token for token in tokens if token not in _EMPTY and token not in _VERBS), "-")
 
 

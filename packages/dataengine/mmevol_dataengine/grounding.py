@@ -21,6 +21,8 @@ _NUMBERS = {
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     )
 }
+_WORD = re.compile(r"(?<![\d.])\d+(?![\d.]*\d)|[a-z]+")
+_STATED = re.compile(r"\banswer is:? (\d+|[a-z]+)\b")
 _FILLER = frozenset(
     [
         "a",
@@ -113,7 +115,11 @@ def _known_words(sample: Sample) -> frozenset[str]:
 
 
 def _only_number(text: str) -> int | None:
-    """The number in a text when there is exactly one."""
-    found = {int(word) for word in re.findall(r"(?<![\d.])\d+(?![\d.])", text)}
-    found |= {_NUMBERS[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _NUMBERS}
+    """The number that a text states as its answer, or the only one in it."""
+    stated = _STATED.findall(text.lower())
+    found = {_value(word) for word in (stated[-1:] or _WORD.findall(text.lower()))} - {None}
     return found.pop() if len(found) == 1 else None
+
+
+def _value(word: str) -> int | None:
+    return int(word) if word.isdigit() else _NUMBERS.get(word)

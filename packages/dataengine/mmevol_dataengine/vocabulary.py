@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mmevol_core.sample import SKILLS
 
@@ -75,6 +76,7 @@ def singular(word: str) -> str:
     return word
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=8192)
+def words(text: str) -> tuple[str, ...]:
     """Lower-case words of a text, singular, without punctuation."""
-    return [singular(word) for word in re.findall(r"[^\W_]+", text.lower())]
+    return tuple(singular(word) for word in re.findall(r"[^\W_]+", text.lower()))
