@@ -147,6 +147,16 @@ def test_right_and_undecidable_answers_pass(question, answer):
     assert broken(question=question, answer=answer) == []
 
 
+def test_where_the_teacher_saw_more_than_the_annotations_these_cannot_deny_an_object():
+    item = replace(GOOD["fine_grained_perception"], objects=("giraffe",), question="Is there a giraffe?", answer="Yes")
+    case = Case(item, PARENT, SAMPLE, "fine_grained_perception", frozenset(), Rules(), complete=False)
+    assert findings(case) == []
+    assert {finding.check for finding in findings(replace(case, complete=True))} == {
+        "object_unknown",
+        "existence_wrong",
+    }
+
+
 def test_a_skipped_check_is_not_run():
     assert broken(objects=("giraffe",), rules=Rules(skip=("object_unknown",))) == []
 

@@ -84,8 +84,8 @@ def wrong_count(item: QA, sample: Sample) -> str | None:
     return f"says {given}, there are {counted} boxes" if counted and counted != given else None
 
 
-def wrong_existence(item: QA, sample: Sample) -> str | None:
-    """A plain "Is there a X?" answered "no" although X has a box, or "yes" although nothing speaks of X."""
+def wrong_existence(item: QA, sample: Sample, complete: bool) -> str | None:
+    """A plain "Is there a X?" answered "no" although X has a box, or "yes" although complete annotations lack it."""
     asked = _IS_THERE.match(item.question)
     said = re.match(r"\W*(yes|no)\b", item.answer, re.IGNORECASE)
     if not asked or not said or not sample.boxes:
@@ -94,8 +94,8 @@ def wrong_existence(item: QA, sample: Sample) -> str | None:
     if not yes and _count(name, sample):
         return f"says no, but {name!r} has a box"
     parts = [word for word in words(name) if word not in _FILLER]
-    if yes and not all(word in _known_words(sample) for word in parts):
-        return f"says yes, but nothing speaks of {name!r}"
+    if yes and complete and not all(word in _known_words(sample) for word in parts):
+        return f"says yes, but no annotation speaks of {name!r}"
     return None
 
 

@@ -24,6 +24,9 @@ class Rules(Config):
     length_slack: int = 2  # fine-grained perception: objects, skills and steps may differ by so many
     max_new_objects: int = 2  # cognitive reasoning: MMEvol asks for one or two
     min_reasoning_words: int = 6  # cognitive reasoning: an answer this short holds no line of thought
+    annotations_complete: bool | None = (
+        None  # may they decide that an object is not there? None: unless the image is seen
+    )
     skip: tuple[str, ...] = ()
 
 
@@ -37,6 +40,7 @@ class Case:
     direction: str
     earlier: frozenset[str]
     rules: Rules
+    complete: bool = True  # the annotations name all there is
 
     @property
     def texts(self) -> Iterator[str]:
@@ -238,9 +242,9 @@ CHECKS: dict[str, Check] = {  # in this order: the first that fails is the reaso
     "boxes_range": _boxes_range,
     "boxes_given": _boxes_given,
     "needs_boxes": _needs_boxes,
-    "object_unknown": lambda case: grounding.unknown_object(case.item, case.sample),
+    "object_unknown": lambda case: grounding.unknown_object(case.item, case.sample) if case.complete else None,
     "count_wrong": lambda case: grounding.wrong_count(case.item, case.sample),
-    "existence_wrong": lambda case: grounding.wrong_existence(case.item, case.sample),
+    "existence_wrong": lambda case: grounding.wrong_existence(case.item, case.sample, case.complete),
     "skill_unknown": _skills,
     "format_unknown": _format,
     "options": _options,

@@ -104,7 +104,7 @@ async def _round(
         return _failed(number, direction, parents, failed.reason, str(failed))
     if raw is None:
         return _failed(number, direction, parents, "unparsable", "no answer held a list of items")
-    candidates, rejected = _verify(recipe, sample, direction, parents, raw, teacher.name)
+    candidates, rejected = _verify(recipe, sample, direction, parents, raw, teacher)
     kept, judged = await _judge(recipe, sample, candidates, parents, judge)
     return Turn(round=number, direction=direction, given=len(parents), kept=tuple(kept), rejected=(*rejected, *judged))
 
@@ -125,19 +125,26 @@ async def _parsed(
 
 
 def _verify(
-    recipe: MMEvol, sample: Sample, direction: str, parents: dict[str, QA], raw: Sequence[dict[str, Any]], teacher: str
+    recipe: MMEvol,
+    sample: Sample,
+    direction: str,
+    parents: dict[str, QA],
+    raw: Sequence[dict[str, Any]],
+    teacher: Speaker,
 ) -> tuple[list[QA], list[Rejected]]:
     """Turn parsed objects into items, and reject those that break a rule; one rewrite a parent."""
     candidates: list[QA] = []
     rejected: list[Rejected] = []
     answered: set[str] = set()
+    given = recipe.rules.annotations_complete
+    complete = not teacher.sees_image if given is None else given
     earlier = {normal_text(item.question) for generation in sample.rounds for item in generation}
     for place, value in enumerate(raw):
         name = str(value.get("parent") or "")
         if not name and len(parents) == len(raw) == 1:
             name = next(iter(parents))  # one item in, one item out: no doubt what it rewrites
         parent = parents.get(name)
-        item = _item(sample, direction, parent, value, teacher, place)
+        item = _item(sample, direction, parent, value, teacher.name, place)
         if parent is None:
             rejected.append(
                 Rejected(item=item, status="eliminated", reason="parent_unknown", detail=f"parent {name!r}")
@@ -147,7 +154,7 @@ def _verify(
             rejected.append(Rejected(item=item, status="eliminated", reason="item_count", detail="a second rewrite"))
             continue
         answered.add(name)
-        case = Case(item, parent, sample, direction, frozenset(earlier), recipe.rules)
+        case = Case(item, parent, sample, direction, frozenset(earlier), recipe.rules, complete)
         broken = findings(case)
         if broken:
             detail = "; ".join(f"{finding.check}: {finding.detail}" for finding in broken)
