@@ -37,7 +37,7 @@ class Grid:
 
 
 def best_resolution(width: int, height: int, pinpoints: Pinpoints) -> tuple[int, int]:
-    """The pinpoint (height, width) that keeps most of the picture's pixels and wastes least; the first one wins a tie."""
+    """The pinpoint (height, width) that keeps most pixels and wastes least; the first wins a tie."""
     best, most, least_waste = (0, 0), -1, 0
     for high, wide in pinpoints:
         scale = min(wide / width, high / height)
@@ -89,4 +89,6 @@ def _check(width: int, height: int, pinpoints: Pinpoints, tile: int) -> None:
     if width < 1 or height < 1:
         raise UserError(f"a picture of {width}x{height} pixels has nothing to show; sides must be 1 or more")
     if not pinpoints or any(high % tile or wide % tile or min(high, wide) < tile for high, wide in pinpoints):
-        raise UserError(f"pinpoints must be (height, width) multiples of the tile of {tile} pixels, got {list(pinpoints)}")
+        raise UserError(
+            f"pinpoints must be (height, width) multiples of the tile of {tile} pixels, got {list(pinpoints)}"
+        )

@@ -94,7 +94,9 @@ def _load(factory: Any, identifier: str, **options: Any) -> Any:
         return factory.from_pretrained(locate(identifier), **options)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot load {identifier}: {first} Give a Hugging Face id or folder, or standin:NAME") from error
+        raise UserError(
+            f"cannot load {identifier}: {first} Give a Hugging Face id or folder, or standin:NAME"
+        ) from error
 
 
 def _vision_config(identifier: str) -> Any:
@@ -119,7 +121,9 @@ def _llava_config(config: BackboneConfig, vision: Any, text: Any, tokenizer: Any
     )
 
 
-def _join(shape: LlavaNextConfig, tower: Any, language: Any, config: BackboneConfig) -> LlavaNextForConditionalGeneration:
+def _join(
+    shape: LlavaNextConfig, tower: Any, language: Any, config: BackboneConfig
+) -> LlavaNextForConditionalGeneration:
     """Empty LLaVA-NeXT with its two parts put in, so that no part is held in memory twice."""
     with torch.device("meta"):
         model = LlavaNextForConditionalGeneration(shape)

@@ -32,7 +32,7 @@ Span = tuple[int, int]  # characters [start, end)
 ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system"}
 
 
-class BadRow(Exception):
+class BadRow(Exception):  # noqa: N818 - a row's failure, not a defect
     """A row that cannot be trained on; the message is the reason it is counted under."""
 
 
@@ -93,7 +93,7 @@ def template(name: str) -> Template:
 
 @cache
 def chat_template(name: str, system: str | None = None) -> str:
-    """Jinja chat template; `system` is written when a conversation brings none ("" for nothing, None for the default)."""
+    """Jinja chat template; `system` stands in where a conversation brings none ("": nothing, None: the default)."""
     text = template(name).system if system is None else system
     body = (Path(__file__).parent / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
     return f"{{%- set default_system = {json.dumps(text)} -%}}\n{body.rstrip()}"

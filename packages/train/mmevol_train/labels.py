@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ MODES = ("answer", "mmevol")
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One conversation as text; `supervised` are the character spans the loss is taken on, `problem` why there are none."""
+    """One conversation as text; `supervised` the characters the loss is taken on, `problem` why there are none."""
 
     row: int
     rendered: str
@@ -120,7 +121,9 @@ def row_problem(row: Any) -> str:
     turns = row.get("conversations") if isinstance(row, dict) else None
     if not isinstance(turns, list) or not turns:
         return "needs a non-empty list `conversations`"
-    if not all(isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("from", "value")) for turn in turns):
+    if not all(
+        isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("from", "value")) for turn in turns
+    ):
         return "every turn needs the texts `from` and `value`"
     return ""
 
@@ -166,7 +169,7 @@ def normalised(rendered: Rendered, words: Tokenizer) -> Rendered:
     cuts |= {place for match in known.finditer(rendered.text) for place in match.span()}
     text, moved = "", {}
     edges = sorted(cuts)
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         moved[start] = len(text)
         part = rendered.text[start:end]
         text += part if known.fullmatch(part) else normalizer.normalize_str(part)

@@ -1,0 +1,105 @@
+"""What a training stage can be told. Every field is a key of conf/train/*.yaml, conf/backbone or conf/engine."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mmevol_core.config import Config
+from mmevol_core.tracking import TrackingConfig
+from mmevol_train.backbone import BackboneConfig
+from mmevol_train.conversation import LabelMode, SpecialText
+
+EngineName = Literal["single", "ddp", "deepspeed_zero2", "deepspeed_zero3", "fsdp2"]
+
+
+class EngineConfig(Config):
+    """How the work is spread over processes; torchrun or the deepspeed launcher starts them."""
+
+    name: EngineName = "single"
+    deepspeed: dict[str, Any] | None = None  # DeepSpeed's own JSON, "auto" values filled in by transformers
+    fsdp: dict[str, Any] | None = None  # transformers' fsdp_config
+
+    @model_validator(mode="after")
+    def _complete(self) -> EngineConfig:
+        if self.name.startswith("deepspeed") != (self.deepspeed is not None):
+            raise ValueError(f"engine {self.name} and a deepspeed section do not fit; choose another engine file")
+        return self
+
+
+class LoraConfig(Config):
+    """Low-rank adapters on the language model; merged into the weights when the stage ends."""
+
+    rank: int = Field(default=64, ge=1)
+    alpha: float = Field(default=16, gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class TrainConfig(Config):
+    """Shared by pretraining and fine-tuning."""
+
+    backbone: BackboneConfig
+    engine: EngineConfig = EngineConfig()
+    # what is learned
+    train_vision: bool
+    train_projector: bool = True  # projector and image_newline
+    train_language_model: bool
+    lr_vision: float = Field(gt=0)
+    lr_projector: float = Field(gt=0)
+    lr_language_model: float = Field(gt=0)
+    lora: LoraConfig | None = None
+    # how long and how fast
+    epochs: int = Field(default=1, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)  # stop earlier; the schedule then spans these steps
+    batch_size: int = Field(ge=1)  # rows per process and micro-batch
+    accumulate: int = Field(default=1, ge=1)  # micro-batches per step
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    seed: int = 0
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # bfloat16: compute; the optimizer keeps float32 weights
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    # what is read
+    label_mode: LabelMode = "answer"
+    special_text: SpecialText = "refuse"  # literal special tokens inside a turn
+    max_length: int = Field(
+        default=4096, ge=8
+    )  # tokens, images expanded; longer rows are listed, never cut in an image
+    max_bad_share: float = Field(default=0.02, ge=0, le=1)  # more refused rows than this stop the stage
+    image_cache_mb: int = Field(default=0, ge=0)  # cut pictures kept in memory as bytes
+    batching: Literal["padded", "packed"] = "padded"
+    pack_length: int = Field(default=4096, ge=8)  # tokens of one packed row
+    workers: int = Field(default=0, ge=0)  # processes that read pictures
+    threads: int = Field(default=1, ge=0)  # of PyTorch per process; 0 leaves PyTorch's choice
+    # what is kept and shown
+    save_every_steps: int | None = Field(default=None, ge=1)
+    save_every_s: float | None = Field(default=60.0, gt=0)  # single process only: ranks' clocks differ
+    keep_checkpoints: int = Field(default=2, ge=1)
+    log_every: int = Field(default=1, ge=1)
+    verify: bool = True  # a fresh process loads the result and compares logits
+    tracking: TrackingConfig = TrackingConfig()
+
+
+class PretrainConfig(TrainConfig):
+    """Captions to projector and image_newline (MMEvol section 3.1 and scripts/v1_6/train: only these are trained)."""
+
+    train_vision: bool = False
+    train_language_model: bool = False
+    lr_vision: float = Field(default=2e-6, gt=0)
+    lr_projector: float = Field(default=1e-3, gt=0)
+    lr_language_model: float = Field(default=2e-5, gt=0)
+
+
+class FinetuneConfig(TrainConfig):
+    """Conversations to all parts, each at its own rate; `backbone` names what the checkpoint was built from."""
+
+    train_vision: bool = True
+    train_language_model: bool = True
+    lr_vision: float = Field(default=2e-6, gt=0)
+    lr_projector: float = Field(default=2e-5, gt=0)
+    lr_language_model: float = Field(default=2e-5, gt=0)

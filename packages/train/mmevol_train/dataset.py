@@ -1,0 +1,236 @@
+"""LLaVA JSON to training rows: everything but the pixels is known before the first step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch.utils.data import Dataset
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json
+from mmevol_train.anyres import Pinpoints, grid
+from mmevol_train.conversation import (
+    IGNORED,
+    IMAGE,
+    BadRow,
+    Encoded,
+    LabelMode,
+    Rendered,
+    SpecialText,
+    clean,
+    encode,
+    render_answer,
+    render_mmevol,
+    render_plain,
+    special_tokens,
+    template,
+)
+from mmevol_train.images import Views, image_size, locate_image, read_views
+from mmevol_train.labels import newline_ids, row_problem
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows become tokens: the tokenizer with its template, the geometry of pictures, and what is refused."""
+
+    tokenizer: Tokenizer
+    template: str
+    jinja: str
+    system: str | None
+    stage: str  # pretrain | finetune
+    mode: LabelMode
+    special_text: SpecialText
+    max_length: int
+    pinpoints: Pinpoints
+    tile: int
+    patch: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a row: its path under the image root, (width, height) in pixels, and its tokens."""
+
+    name: str
+    size: tuple[int, int]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversation ready to train on; an image slot is one id until the row is asked for."""
+
+    number: int  # position in the file
+    ids: NDArray[np.int32]
+    supervised: NDArray[np.bool_]
+    pictures: tuple[Picture, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens with images expanded."""
+        return len(self.ids) + sum(picture.tokens - 1 for picture in self.pictures)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rows that can be trained on, and the count of every one that cannot, by reason."""
+
+    rows: list[Row]
+    rows_in: int
+    refused: Counter[str]
+    examples: dict[str, list[int]]  # reason to the first few row numbers
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row, images expanded."""
+        return np.array([row.length for row in self.rows], np.int64)
+
+    @property
+    def supervised(self) -> NDArray[np.int64]:
+        """Supervised tokens of each row."""
+        return np.array([int(row.supervised.sum()) for row in self.rows], np.int64)
+
+    def accounting(self) -> dict[str, Any]:
+        """Rows in = kept + refused by reason, asserted."""
+        assert self.rows_in == len(self.rows) + self.refused.total()
+        return {"in": self.rows_in, "kept": len(self.rows), "eliminated": dict(self.refused), "failed": {}}
+
+
+def read_corpus(path: Path, images: Path, reading: Reading, max_bad_share: float) -> Corpus:
+    """Tokenise a LLaVA JSON file; pictures are only asked for their size.
+
+    Raises:
+        UserError: when the file holds no list, or more than `max_bad_share` of its rows are refused.
+    """
+    stored = read_json(path)
+    if not isinstance(stored, list) or not stored:
+        raise UserError(f"{path} must hold a non-empty JSON list of rows with `conversations`")
+    rows, refused, examples = [], Counter[str](), dict[str, list[int]]()
+    sizes: dict[str, tuple[int, int]] = {}
+    special = special_tokens(reading.tokenizer)
+    for number, row in enumerate(stored):
+        try:
+            rows.append(_row(number, row, images, reading, sizes, special))
+        except BadRow as problem:
+            refused[str(problem)] += 1
+            examples.setdefault(str(problem), []).append(number)
+            del examples[str(problem)][5:]
+    corpus = Corpus(rows, len(stored), refused, examples)
+    _refuse_too_many(path, corpus, max_bad_share)
+    return corpus
+
+
+class Conversations(Dataset[dict[str, Any]]):
+    """Rows with their pixels: ids and labels with images expanded, and uint8 views."""
+
+    def __init__(self, corpus: Corpus, images: Path, reading: Reading, cache_mb: int = 0) -> None:
+        self._rows, self._images, self._reading = corpus.rows, images, reading
+        self._slot = reading.tokenizer.token_to_id(IMAGE)
+        self._cache: dict[str, Views] = {}
+        self._room = cache_mb * 2**20
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """ids (T,) int64, labels (T,) int64 with -100 where nothing is learned, views [(n, 3, tile, tile)], sizes."""
+        row = self._rows[index]
+        ids, labels = expand(row, self._slot)
+        views = [self._views(row, picture.name) for picture in row.pictures]
+        sizes = [(picture.size[1], picture.size[0]) for picture in row.pictures]
+        return {"ids": ids, "labels": labels, "views": views, "sizes": sizes, "row": row.number}
+
+    def _views(self, row: Row, name: str) -> Views:
+        if name in self._cache:
+            return self._cache[name]
+        try:
+            views = read_views(locate_image(self._images, name), self._reading.pinpoints, self._reading.tile)
+        except BadRow as problem:
+            raise UserError(f"row {row.number}, image {name}: {problem}; mend the image or remove the row") from problem
+        if views.nbytes <= self._room:
+            self._room -= views.nbytes
+            self._cache[name] = views
+        return views
+
+
+def expand(row: Row, slot: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and labels with each image slot repeated to its number of tokens; image tokens are never learned."""
+    ids = row.ids.astype(np.int64)
+    labels = np.where(row.supervised, ids, IGNORED)
+    repeats = np.ones(len(ids), np.int64)
+    places = ids == slot
+    labels[places] = IGNORED
+    labels[0] = IGNORED  # nothing stands before it
+    repeats[places] = [picture.tokens for picture in row.pictures]
+    return ids.repeat(repeats), labels.repeat(repeats)
+
+
+def _row(
+    number: int, row: Any, images: Path, reading: Reading, sizes: dict[str, tuple[int, int]], special: tuple[str, ...]
+) -> Row:
+    if row_problem(row):
+        raise BadRow(row_problem(row))
+    names = _image_names(row)
+    encoded = _encoded(_rendered(row, bool(names), reading, special), reading)
+    ids = np.array(encoded.ids, np.int32)
+    supervised = np.array(encoded.supervised, bool)
+    slots = ids == reading.tokenizer.token_to_id(IMAGE)
+    if int(slots.sum()) != len(names):
+        raise BadRow(f"{len(names)} images for {int(slots.sum())} placeholders")
+    pictures = tuple(_picture(name, images, reading, sizes) for name in names)
+    result = Row(number, ids, supervised & ~slots, pictures)
+    if result.length > reading.max_length:
+        raise BadRow("longer than max_length")
+    if not result.supervised[1:].any():
+        raise BadRow("nothing supervised")
+    return result
+
+
+def _image_names(row: Mapping[str, Any]) -> list[str]:
+    value = row.get("image") or []
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise BadRow("`image` is neither a path nor a list of paths")
+    return names
+
+
+def _rendered(row: Mapping[str, Any], has_image: bool, reading: Reading, special: tuple[str, ...]) -> Rendered:
+    turns, shape = row["conversations"], template(reading.template)
+    if reading.mode == "answer":
+        return render_answer(turns, reading.jinja, special, reading.special_text)
+    cleaned = [{**turn, "value": clean(turn["value"], special, reading.special_text)} for turn in turns]
+    if reading.stage == "pretrain":
+        return render_plain(cleaned, shape.start, has_image)
+    return render_mmevol(cleaned, shape, has_image, reading.system)
+
+
+def _encoded(rendered: Rendered, reading: Reading) -> Encoded:
+    extra = newline_ids(reading.tokenizer, template(reading.template), reading.mode, reading.stage)
+    return encode(rendered, reading.tokenizer, extra)
+
+
+def _picture(name: str, images: Path, reading: Reading, sizes: dict[str, tuple[int, int]]) -> Picture:
+    if name not in sizes:
+        sizes[name] = image_size(images, name)
+    width, height = sizes[name]
+    tokens = grid(width, height, reading.pinpoints, reading.tile, reading.patch).tokens
+    return Picture(name, (width, height), tokens)
+
+
+def _refuse_too_many(path: Path, corpus: Corpus, max_bad_share: float) -> None:
+    share = corpus.refused.total() / corpus.rows_in
+    if corpus.rows and share <= max_bad_share:
+        return
+    reasons = "; ".join(
+        f"{count} x {reason} (rows {', '.join(map(str, corpus.examples[reason]))})"
+        for reason, count in corpus.refused.most_common(4)
+    )
+    raise UserError(
+        f"{path}: {corpus.refused.total()} of {corpus.rows_in} rows refused: {reasons}. Mend or raise max_bad_share"
+    )

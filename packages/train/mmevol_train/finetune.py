@@ -1,0 +1,31 @@
+"""Stage `finetune`: conversations teach all parts, each at its own rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmevol_core.errors import UserError
+from mmevol_core.stage import Stage, StageResult
+from mmevol_train.checkpoint import load
+from mmevol_train.config import FinetuneConfig
+from mmevol_train.conversation import chat_template
+from mmevol_train.training import prepare_process, train
+
+
+def run(config: FinetuneConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
+    """Carry on from the pretrained checkpoint; with `match`, on as many tokens as that arm has."""
+    prepare_process(config)
+    model, processor = load(inputs["checkpoint"])
+    if processor.chat_template != chat_template(config.backbone.chat_template, config.backbone.system):
+        raise UserError(
+            f"checkpoint {inputs['checkpoint']} has another chat template than backbone {config.backbone.name}"
+        )
+    return train(
+        config, "finetune", model, processor, inputs["conversations"], inputs["images"], out_dir, inputs.get("match")
+    )
+
+
+STAGE = Stage(
+    config=FinetuneConfig, needs=("checkpoint", "conversations", "images"), run=run, version="1", accepts=("match",)
+)

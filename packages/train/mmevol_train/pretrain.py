@@ -1,0 +1,21 @@
+"""Stage `pretrain`: captions teach the projector (and image_newline) to speak to the language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmevol_core.stage import Stage, StageResult
+from mmevol_train.backbone import build
+from mmevol_train.config import PretrainConfig
+from mmevol_train.training import prepare_process, train
+
+
+def run(config: PretrainConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
+    """Build the backbone from its parts and train what the configuration leaves open on the captions."""
+    prepare_process(config)
+    model, processor = build(config.backbone, seed=config.seed)
+    return train(config, "pretrain", model, processor, inputs["captions"], inputs["images"], out_dir)
+
+
+STAGE = Stage(config=PretrainConfig, needs=("captions", "images"), run=run, version="1")

@@ -1,0 +1,77 @@
+"""The order of training, decided before the first step: a list of batches for the whole run.
+
+A plan is a pure function of lengths and seed, so a resumed run skips what it already saw and an arm can be cut to
+another arm's number of tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmevol_core.errors import UserError
+
+SORTED_BATCHES = 32  # batches that are sorted by length together: little padding and still a random order
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Row indices of every micro-batch, in order; ranks take them in turn."""
+
+    batches: list[list[int]]
+    dropped: int  # rows left out so that every rank and step has its full share
+
+    def total(self, values: NDArray[np.int64]) -> int:
+        """Sum of a per-row number over all batches."""
+        return int(sum(int(values[batch].sum()) for batch in self.batches))
+
+
+def epoch(lengths: NDArray[np.int64], batch_size: int, seed: int) -> list[list[int]]:
+    """One pass over all rows in batches of similar length, in random order.
+
+    Lengths are true tokens, images included. The one batch that may be incomplete comes at a random place.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(lengths))
+    group = batch_size * SORTED_BATCHES
+    batches = []
+    for start in range(0, len(order), group):
+        rows = order[start : start + group]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += [rows[place : place + batch_size].tolist() for place in range(0, len(rows), batch_size)]
+    return [batches[place] for place in generator.permutation(len(batches))]
+
+
+def plan(
+    lengths: NDArray[np.int64], batch_size: int, *, epochs: int, seed: int, multiple: int = 1,
+    max_batches: int | None = None, tokens: int | None = None,
+) -> Plan:  # fmt: skip
+    """Batches of a whole run.
+
+    `tokens` (of another arm) replaces `epochs`: passes go on until the sum of lengths is as near to it as whole
+    batches allow. `multiple` is ranks x accumulated micro-batches: an incomplete last group is left out and counted.
+
+    Raises:
+        UserError: when there are fewer batches than one step needs.
+    """
+    batches: list[list[int]] = []
+    number, seen = 0, 0
+    while (number < epochs) if tokens is None else (seen < tokens):
+        for batch in epoch(lengths, batch_size, seed + number):
+            size = int(lengths[batch].sum())
+            if tokens is not None and seen + size / 2 > tokens and batches:
+                seen = tokens
+                break
+            batches.append(batch)
+            seen += size
+        number += 1
+    if max_batches is not None:
+        batches = batches[:max_batches]
+    whole = len(batches) - len(batches) % multiple if multiple > 1 else len(batches)
+    if not whole:
+        raise UserError(
+            f"{len(lengths)} rows are too few for one step of {multiple} micro-batches of {batch_size} rows"
+        )
+    return Plan(batches[:whole], sum(map(len, batches[whole:])))

@@ -1,0 +1,251 @@
+"""Hugging Face's Trainer, lean: rates by part, a loss on supervised places only, one line a step, safe checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+
+from mmevol_core.errors import UserError
+from mmevol_core.progress import Progress
+from mmevol_core.tracking import Tracker
+from mmevol_train.checkpoint import keep_last, mark_complete
+from mmevol_train.config import TrainConfig
+from mmevol_train.images import Normalizer
+from mmevol_train.sampler import Plan
+
+PARTS = ("vision", "projector", "language_model")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One part of the model: its parameters that learn, at one rate."""
+
+    part: str
+    lr: float
+    parameters: list[tuple[str, nn.Parameter]]
+
+    def row(self) -> dict[str, Any]:
+        """A line of the trainable-parameter table."""
+        count = sum(parameter.numel() for _, parameter in self.parameters)
+        return {"part": self.part, "parameters": count, "lr": self.lr if count else 0.0}
+
+
+def part_of(name: str) -> str:
+    """The part a parameter belongs to; image_newline goes with the projector."""
+    if "vision_tower" in name:
+        return "vision"
+    return "projector" if "multi_modal_projector" in name or "image_newline" in name else "language_model"
+
+
+def freeze(model: Any, config: TrainConfig) -> list[Group]:
+    """Switch learning on or off by part; return the parts.
+
+    Layers of the tower behind the selected one never reach the loss: they stay frozen, or data parallelism would
+    wait for gradients that do not come.
+    """
+    wanted = {
+        "vision": config.train_vision,
+        "projector": config.train_projector,
+        "language_model": config.train_language_model,
+    }
+    rates = {"vision": config.lr_vision, "projector": config.lr_projector, "language_model": config.lr_language_model}
+    unused = _unused_in_tower(model)
+    found: dict[str, list[tuple[str, nn.Parameter]]] = {part: [] for part in PARTS}
+    for name, parameter in model.named_parameters():
+        part = part_of(name)
+        learns = wanted[part] and id(parameter) not in unused
+        if config.lora is not None and part == "language_model":
+            learns = wanted[part] and "lora_" in name
+        parameter.requires_grad_(learns)
+        if learns:
+            found[part].append((name, parameter))
+    if not any(found.values()):
+        raise UserError("nothing to train: set train_vision, train_projector or train_language_model to true")
+    return [Group(part, rates[part], found[part]) for part in PARTS]
+
+
+def _unused_in_tower(model: Any) -> set[int]:
+    layer = model.config.vision_feature_layer
+    tower = next(module for name, module in model.named_modules() if name.endswith("vision_tower"))
+    tower = getattr(tower, "vision_model", tower)
+    layers = tower.encoder.layers
+    behind = (
+        [layers[place] for place in range(len(layers) + layer + 1, len(layers))]
+        if isinstance(layer, int) and layer < 0
+        else []
+    )
+    return {id(parameter) for module in [*behind, tower.post_layernorm] for parameter in module.parameters()}
+
+
+@contextmanager
+def head_on(head: nn.Module, positions: torch.Tensor) -> Iterator[None]:
+    """Within: the language-model head sees only the flattened `positions` of its input, (B, T, H) to (N, H)."""
+
+    def pick(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+        return (inputs[0].flatten(0, 1).index_select(0, positions),)
+
+    handle = head.register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
+    """Trainer whose order of batches, rates and checkpoints are this project's."""
+
+    def __init__(
+        self,
+        *,
+        config: TrainConfig,
+        groups: list[Group],
+        plan: Plan,
+        normalizer: Normalizer,
+        tracker: Tracker | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._config, self._groups, self._plan = config, groups, plan
+        self._normalizer, self._tracker = normalizer, tracker
+        self._head = self.model.get_output_embeddings()
+        self._seen = {"tokens": 0, "supervised": 0, "padded": 0}
+        self._rows: list[int] = []
+        self._since = time.perf_counter()
+        self.last_loss: float | None = None
+
+    def get_train_dataloader(self) -> Any:
+        """Batches of the plan; accelerate deals them to the ranks in turn and skips those a checkpoint has seen."""
+        workers = self._config.workers
+        loader = DataLoader(
+            self.train_dataset, batch_sampler=_Listed(self._plan.batches), collate_fn=self.data_collator,
+            num_workers=workers, persistent_workers=workers > 0, pin_memory=torch.cuda.is_available(),
+        )  # fmt: skip
+        return self.accelerator.prepare(loader)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW with one group per part; biases and norms are not decayed."""
+        if self.optimizer is None:
+            groups = []
+            for group in self._groups:
+                for decayed in (True, False):
+                    chosen = [p for _, p in group.parameters if (p.ndim > 1) == decayed]
+                    decay = self._config.weight_decay if decayed else 0.0
+                    if chosen:
+                        groups.append({"params": chosen, "lr": group.lr, "weight_decay": decay, "part": group.part})
+            self.optimizer = torch.optim.AdamW(groups, betas=self._config.betas, fused=True)
+        return self.optimizer
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """Supervised tokens of the whole step over all ranks: every such token weighs the same."""
+        if not batch_samples:
+            return None
+        count = torch.tensor(sum(len(batch["targets"]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        self._seen["tokens"] += inputs.pop("tokens")
+        self._seen["supervised"] += len(inputs["targets"])
+        self._seen["padded"] += inputs["input_ids"].numel()
+        self._rows += inputs.pop("rows")
+        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+        if "pixel_values" in ready:
+            ready["pixel_values"] = self._normalizer(ready["pixel_values"])
+        return ready
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Cross-entropy per supervised token, head evaluated on those places only."""
+        positions, targets = inputs.pop("positions"), inputs.pop("targets")
+        with head_on(self._head, positions):
+            # without use_cache=False transformers ignores the borders of packed rows, silently
+            outputs = model(**inputs, use_cache=False)
+        total = functional.cross_entropy(outputs.logits.float(), targets, reduction="sum")
+        loss = total / num_items_in_batch * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Track one step; a loss that is no number stops the run with the rows named."""
+        if "grad_norm" not in logs:
+            return
+        if not math.isfinite(logs["loss"]) or not math.isfinite(logs["grad_norm"]):
+            rows = ", ".join(map(str, self._rows[:32]))
+            raise UserError(f"loss {logs['loss']} at step {self.state.global_step}; rows of the step: {rows}", status=3)
+        now, seen = time.perf_counter(), self._seen
+        rates = {f"lr/{group['part']}": group["lr"] for group in self._last_rates}
+        self.last_loss = logs["loss"]
+        values = {
+            "loss": logs["loss"], "grad_norm": logs["grad_norm"], **rates,
+            "tokens": seen["tokens"], "supervised_share": seen["supervised"] / max(seen["tokens"], 1),
+            "padding_share": 1 - seen["tokens"] / max(seen["padded"], 1),
+            "tokens_per_s": seen["tokens"] / max(now - self._since, 1e-9),
+        }  # fmt: skip
+        if self._tracker is not None:
+            self._tracker.log(self.state.global_step, values)
+        self._seen, self._rows, self._since = dict.fromkeys(seen, 0), [], now
+
+    @property
+    def _last_rates(self) -> list[dict[str, Any]]:
+        """Rates of the step just taken (the schedule has already moved on when Trainer logs)."""
+        rates = self.lr_scheduler.base_lrs
+        place = max(self.state.global_step - 1, 0)
+        return [
+            {"part": group["part"], "lr": base * schedule(place)}
+            for group, base, schedule in zip(
+                self.optimizer.param_groups, rates, self.lr_scheduler.lr_lambdas, strict=False
+            )
+        ]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            mark_complete(folder, self.state.global_step)
+            keep_last(folder.parent, self._config.keep_checkpoints)
+
+
+class _Listed:
+    """A batch sampler that repeats a list."""
+
+    batch_size = None
+    drop_last = False
+
+    def __init__(self, batches: list[list[int]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """Publishes progress, and decides when a checkpoint is due."""
+
+    def __init__(self, config: TrainConfig, progress: Progress, alone: bool) -> None:
+        self._config, self._progress, self._alone = config, progress, alone
+        self._saved = time.monotonic()
+        self.stop_asked = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Every step: progress, and a checkpoint by steps, by time, or because someone asked to stop."""
+        self._progress.update(state.global_step)
+        every, seconds = self._config.save_every_steps, self._config.save_every_s
+        due = bool(every and state.global_step % every == 0)
+        due |= bool(self._alone and seconds and time.monotonic() - self._saved >= seconds)
+        if due or self.stop_asked:
+            control.should_save = True
+            self._saved = time.monotonic()
+        control.should_training_stop |= self.stop_asked

@@ -1,0 +1,191 @@
+"""What pretraining and fine-tuning share, from files to checkpoint, top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from mmevol_core.errors import UserError
+from mmevol_core.progress import Progress
+from mmevol_core.stage import StageResult
+from mmevol_core.tracking import FILE_NAME, Tracker
+from mmevol_train import checkpoint
+from mmevol_train.collate import Collator
+from mmevol_train.config import TrainConfig
+from mmevol_train.dataset import Conversations, Corpus, Reading, read_corpus
+from mmevol_train.images import Normalizer
+from mmevol_train.sampler import Plan, plan
+from mmevol_train.trainer import PartsTrainer, Watch, freeze
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: TrainConfig, stage: str, model: Any, processor: Any, data: Path, images: Path, out_dir: Path,
+    match: Path | None = None,
+) -> StageResult:  # fmt: skip
+    """Train `model` on LLaVA JSON and leave `checkpoint/` and `metrics.jsonl` under `out_dir`.
+
+    Killed at any step and called again, it goes on from the last whole checkpoint with the same losses and ends with
+    the same weights. `match` is another arm's conversations: own rows are repeated to as many training tokens.
+    """
+    started = time.monotonic()
+    prepare_process(config)
+    reading = reading_of(config, stage, processor)
+    corpus = read_corpus(data, images, reading, config.max_bad_share)
+    order = make_plan(config, corpus, _tokens(match, images, reading, config))
+    groups = freeze(model, config)
+    for group in groups:
+        log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", group.row())
+    steps = len(order.batches) // (config.accumulate * world_size()) or 1
+    work = out_dir / "training"
+    previous = checkpoint.latest(work)
+    with Progress(out_dir, stage, steps, "steps") as progress, _tracker(config, stage, out_dir, previous) as tracker:
+        watch = Watch(config, progress, alone=world_size() == 1)
+        trainer = PartsTrainer(
+            config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker, model=model,
+            args=arguments(config, work, steps),
+            train_dataset=Conversations(corpus, images, reading, config.image_cache_mb),
+            data_collator=Collator(processor.tokenizer.pad_token_id), callbacks=[watch],
+        )  # fmt: skip
+        with _stops_politely(watch):
+            trainer.train(resume_from_checkpoint=str(previous) if previous else None)
+        if watch.stop_asked and trainer.state.global_step < steps:
+            raise UserError(f"stopped at step {trainer.state.global_step}; the same command continues", status=130)
+    result = _finish(config, trainer, processor, out_dir)
+    shutil.rmtree(work, ignore_errors=True)
+    metrics = {
+        "train_samples": sum(map(len, order.batches)), "train_tokens": order.total(corpus.lengths),
+        "supervised_tokens": order.total(corpus.supervised), "steps": steps, "final_loss": trainer.last_loss,
+        "rows": corpus.accounting(), "rows_dropped_at_end": order.dropped,
+        "trainable": [group.row() for group in groups],
+        "seconds": time.monotonic() - started, **result,
+    }  # fmt: skip
+    return StageResult({"checkpoint": out_dir / "checkpoint", "losses": out_dir / FILE_NAME}, metrics)
+
+
+@contextmanager
+def _tracker(config: TrainConfig, stage: str, out_dir: Path, previous: Path | None) -> Iterator[Tracker | None]:
+    """The run's numbers, written by the first process; lines of steps that will be done again are dropped."""
+    if rank() != 0:
+        yield None
+        return
+    shown = config.model_dump(mode="json")
+    tracker = Tracker(config.tracking, out_dir, f"{stage}-{config.backbone.name}", shown, _step(previous) + 1)
+    try:
+        yield tracker
+    finally:
+        tracker.finish()
+
+
+def prepare_process(config: TrainConfig) -> None:
+    """Threads and seeds of this process."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+
+
+def world_size() -> int:
+    """Number of training processes."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process among the training processes."""
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def reading_of(config: TrainConfig, stage: str, processor: Any) -> Reading:
+    """How rows become tokens under this configuration."""
+    tile, patch = processor.image_processor.crop_size["height"], processor.patch_size
+    return Reading(
+        tokenizer=processor.tokenizer.backend_tokenizer, template=config.backbone.chat_template,
+        jinja=processor.chat_template,
+        system=config.backbone.system, stage=stage, mode=config.label_mode, special_text=config.special_text,
+        max_length=config.max_length, tile=tile, patch=patch,
+        pinpoints=tuple((high, wide) for high, wide in processor.image_processor.image_grid_pinpoints),
+    )  # fmt: skip
+
+
+def make_plan(config: TrainConfig, corpus: Corpus, tokens: int | None) -> Plan:
+    """The order of the whole run."""
+    multiple = config.accumulate * world_size()
+    limit = config.max_steps * multiple if config.max_steps else None
+    return plan(
+        corpus.lengths, config.batch_size, epochs=config.epochs, seed=config.seed, multiple=multiple, max_batches=limit,
+        tokens=tokens,
+    )  # fmt: skip
+
+
+def arguments(config: TrainConfig, work: Path, steps: int) -> TrainingArguments:
+    """Trainer's own arguments; everything it would decide by itself is decided here."""
+    cuda = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(work), max_steps=steps, per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate, learning_rate=config.lr_language_model,
+        lr_scheduler_type="constant_with_warmup" if config.schedule == "constant" else config.schedule,
+        warmup_steps=_warmup(config, steps), max_grad_norm=config.max_grad_norm, weight_decay=config.weight_decay,
+        adam_beta1=config.betas[0], adam_beta2=config.betas[1], seed=config.seed, data_seed=config.seed,
+        bf16=config.dtype == "bfloat16", use_cpu=not cuda, gradient_checkpointing=config.gradient_checkpointing,
+        torch_compile=config.compile, logging_steps=config.log_every, logging_nan_inf_filter=False, save_strategy="no",
+        report_to=[], disable_tqdm=True, remove_unused_columns=False, deepspeed=config.engine.deepspeed,
+        dataloader_num_workers=config.workers, label_names=["targets"], log_level="error",
+    )  # fmt: skip
+
+
+def _warmup(config: TrainConfig, steps: int) -> int:
+    return int(-(-config.warmup_ratio * steps // 1))
+
+
+def _tokens(match: Path | None, images: Path, reading: Reading, config: TrainConfig) -> int | None:
+    """Training tokens of the arm to match, its refused rows left out as its own training leaves them out."""
+    if match is None:
+        return None
+    return int(read_corpus(match, images, reading, config.max_bad_share).lengths.sum()) * config.epochs
+
+
+def _normalizer(processor: Any) -> Normalizer:
+    images = processor.image_processor
+    return Normalizer(list(images.image_mean), list(images.image_std), images.rescale_factor)
+
+
+def _step(previous: Path | None) -> int:
+    return int(previous.name.rpartition("-")[2]) if previous else 0
+
+
+def _finish(config: TrainConfig, trainer: Any, processor: Any, out_dir: Path) -> dict[str, Any]:
+    """Save the result as a plain Hugging Face folder and have a fresh process try it."""
+    folder = out_dir / "checkpoint"
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    checkpoint.save(model, processor, folder)
+    found: dict[str, Any] = {"weights": checkpoint.fingerprint(folder)}
+    if config.verify:
+        found["verified"] = checkpoint.verify(model, processor, folder)
+    return found
+
+
+@contextmanager
+def _stops_politely(watch: Watch) -> Iterator[None]:
+    """SIGTERM: finish the step, write a checkpoint, stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(*_: Any) -> None:
+        watch.stop_asked = True
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
