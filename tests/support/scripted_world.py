@@ -145,28 +145,32 @@ class Oracle:
         return {"s": self.side, "h": self.half, "f": self.shape}[chosen[0]]
 
     def _number(self, q: str, options: set[str]) -> str | None:
+        compared = re.search(r"(more|fewer) than (\d) straight sides", q)
+        if compared:
+            more, less = SIDES[self.shape] > int(compared.group(2)), SIDES[self.shape] < int(compared.group(2))
+            return _yes(more if compared.group(1) == "more" else less)
         if "straight sides" in q:
             extra = re.search(r"plus (\d)", q)
             return str(SIDES[self.shape] + (int(extra.group(1)) if extra else 0))
-        found = re.findall(r"(plus|minus|times) (\d+)", q)
-        if found:
-            value = int(self.digit)
-            for word, number in found:
-                value = {"plus": value + int(number), "minus": value - int(number), "times": value * int(number)}[word]
-            return str(value)
+        operations = re.findall(r"(plus|minus|times) (\d+)", q)
+        value = int(self.digit or 0)
+        for word, number in operations:
+            value = {"plus": value + int(number), "minus": value - int(number), "times": value * int(number)}[word]
         for words, change in (("right after", 1), ("right before", -1), ("two after", 2)):
             if words in q:
                 return str(int(self.digit) + change)
-        found = re.search(r"(larger|smaller) than (\d)", q)
+        found = re.search(r"(larger|smaller) than (\d+)", q)
         if found:
-            return _yes((int(self.digit) > int(found.group(2))) == (found.group(1) == "larger"))
+            return _yes(value > int(found.group(2)) if found.group(1) == "larger" else value < int(found.group(2)))
         found = re.search(r"which (?:number )?is larger.* or (\d)", q)
         if found:
-            return str(max(int(self.digit), int(found.group(1))))
+            return str(max(value, int(found.group(1))))
         if "even or odd" in q:
-            return "odd" if int(self.digit) % 2 else "even"
+            return "odd" if value % 2 else "even"
         found = re.search(r"\b(even|odd)\b", q)
-        return _yes(int(self.digit) % 2 == (found.group(1) == "odd")) if found else None
+        if found:
+            return _yes(value % 2 == (found.group(1) == "odd"))
+        return str(value) if operations else None
 
     def _whole(self, q: str, options: set[str]) -> str | None:
         found = re.match(

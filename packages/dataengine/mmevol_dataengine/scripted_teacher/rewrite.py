@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mmevol_dataengine.scripted_teacher import interaction, perception, reasoning
+from mmevol_dataengine.scripted_teacher import combining, interaction, perception, reasoning
 from mmevol_dataengine.scripted_teacher.draft import Ask, Draft, Maker, bare_question
 from mmevol_dataengine.scripted_teacher.scene import Scene, Thing, box_text, scene_of
 
@@ -52,6 +52,8 @@ def _draft(
     ask = Ask(scene, thing, rng, item)
     makers = list(MAKERS[direction]) if scene.things else []
     depth = len(item.get("steps") or [])
+    if makers and direction == "cognitive_reasoning" and depth >= combining.FROM_STEPS:
+        makers += combining.MAKERS
     while makers:
         maker = rng.choices([maker for maker, _ in makers], [weight / (1 + 3 * used[m]) for m, weight in makers])[0]
         for _ in range(3):

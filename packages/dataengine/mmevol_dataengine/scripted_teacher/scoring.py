@@ -13,11 +13,11 @@ from typing import Any
 
 from mmevol_dataengine.scripted_teacher.scene import COLOR_WORDS, DIGIT_WORDS, SHAPE_WORDS, Scene, scene_of
 
-MIN_SCORE = 1.0  # a question simpler than this (about six plain words) is no improvement
-MAX_DROP = 4.0  # how much simpler than its predecessor an improved item may be
+MIN_SCORE = 1.25  # a question simpler than this (six or seven plain words) is no improvement
+MAX_DROP = 5.5  # how much simpler than its predecessor an improved item may be
 _IMAGE = re.compile(
     r"\b(picture|image|shapes?|objects?|digits?|numbers?|circles?|rectangles?|triangles?|background|region|box|here|see|shown|"
-    r"visible|text|color|left|right|top|bottom|it)\b"
+    r"visible|text|characters|drawing|handwriting|color|left|right|top|bottom|it)\b"
 )
 _REFUSAL = re.compile(r"\b(sorry|can(no|')t (help|assist)|as an ai)\b")
 _CUE = re.compile(r"\b(step by step|explain|reason|why|think|working|how do you)\b")
@@ -61,8 +61,10 @@ def _flaw(before: Mapping[str, Any], after: Mapping[str, Any], scene: Scene) -> 
         return "the question is unchanged"
     if _REFUSAL.search(answer):
         return "the answer is a refusal"
-    if not _IMAGE.search(question) and not any(
-        word in question for thing in scene.things for word in thing.label.split()
+    if (
+        not _IMAGE.search(question)
+        and "[" not in question
+        and not any(word in question for thing in scene.things for word in thing.label.split())
     ):
         return "the question can be answered without the image"
     return _contradiction(question, answer, scene)
@@ -89,7 +91,7 @@ def _contradiction(question: str, answer: str, scene: Scene) -> str:
         question,
     )
     if asked and said in ("yes", "no") and (thing.shape or thing.digit):
-        words = set(asked.group(1).split()) - {"shape", "digit"}
+        words = set(asked.group(1).split()) - {"shape", "digit", "object"}
         there = words <= set(thing.label.lower().split())
         return f"the answer {said!r} contradicts {thing.label!r}" if words and (said == "yes") != there else ""
     return ""
