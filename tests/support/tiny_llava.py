@@ -56,6 +56,7 @@ def _sample(images: Path, number: int, shape: bool, rng: random.Random) -> Sampl
     picture.save(images / name)
     shares = tuple(edge / 64 for edge in box)
     return Sample(
-        id=str(number), images=(name,), sizes=((64, 64),), boxes=(Box(label=label, xyxy=shares),), topic="shape" if shape else "digit",
+        id=str(number), images=(name,), sizes=((64, 64),), boxes=(Box(label=label, xyxy=shares),),
+        topic="shape" if shape else "digit",
         ocr=() if shape else (Text(text=answer),), rounds=((QA(id=f"q{number}", question=question, answer=answer),),),
     )  # fmt: skip

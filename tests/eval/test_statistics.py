@@ -1,0 +1,115 @@
+"""Intervals that cover, pairs that stay paired, headlines equal to the benchmarks' own."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmevol_core.errors import UserError
+from mmevol_eval.statistics import compare, estimate, headline_of, minimum_detectable, p_value
+
+
+def rows(scores, clusters, benchmark="GQA", blind=None):
+    made = [
+        {"benchmark": benchmark, "headline": "accuracy", "index": str(i), "cluster": str(c), "category": "", "score": s}
+        for i, (s, c) in enumerate(zip(scores, clusters, strict=True))
+    ]
+    for row, value in zip(made, blind if blind is not None else [], strict=blind is not None):
+        row["blind_score"] = value
+    return made
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=2, max_size=40), st.integers(1, 10))
+@settings(max_examples=50, deadline=None)
+def test_the_interval_of_a_mean_lies_in_range_and_the_value_is_the_mean(scores, groups):
+    found = estimate(rows(scores, [i % groups for i in range(len(scores))]), resamples=200)
+    assert found.value == pytest.approx(100 * np.mean(scores))
+    assert 0 <= found.interval[0] <= found.interval[1] <= 100
+
+
+def test_items_without_a_score_are_left_out_of_the_mean():
+    assert headline_of(rows([1.0, None, 0.0], "abc")) == 50.0
+
+
+def test_copies_inside_a_cluster_do_not_narrow_the_interval():
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 2, 100).astype(float)
+    single = estimate(rows(scores, range(100)))
+    copied = estimate(rows(np.repeat(scores, 10), np.repeat(range(100), 10)))
+    naive = estimate(rows(np.repeat(scores, 10), range(1000)))
+    width = [one.interval[1] - one.interval[0] for one in (single, copied, naive)]
+    assert width[1] == pytest.approx(width[0], rel=0.15)
+    assert width[2] < width[0] / 2.5  # sqrt(10) narrower: what ignoring the clusters would claim
+
+
+def test_a_run_does_not_differ_from_itself():
+    own = {"GQA": rows([1.0, 0.0, 1.0, 1.0], "aabb", blind=[0.0] * 4)}
+    for row in compare(own, own):
+        assert (row.delta, row.p, row.ci95) == (0.0, 1.0, (0.0, 0.0))
+
+
+def test_pairing_finds_a_difference_that_two_separate_intervals_hide():
+    rng = np.random.default_rng(1)
+    b = rng.integers(0, 2, 300).astype(float)
+    a = np.where(rng.random(300) < 0.04, 1.0, b)  # a repairs some of b's mistakes and makes none
+    runs = ({"GQA": rows(a, range(300))}, {"GQA": rows(b, range(300))})
+    difference = compare(*runs, names=("evolved", "seed"))[0]
+    assert difference.ci95[0] > 0 or difference.delta == 0
+    assert difference.p < 0.05
+    separate = [estimate(run["GQA"]).interval for run in runs]
+    assert separate[0][0] < separate[1][1]
+
+
+def test_the_average_is_the_mean_of_the_benchmarks_and_less_uncertain():
+    a = {n: rows([1.0, 0.0] * 50, range(100), n) for n in ("GQA", "VQAv2")}
+    b = {n: rows([0.0, 0.0] * 50, range(100), n) for n in ("GQA", "VQAv2")}
+    gqa, vqa, mean = compare(a, b)
+    assert mean.benchmark == "average"
+    assert mean.delta == pytest.approx((gqa.delta + vqa.delta) / 2)
+    assert mean.ci95[1] - mean.ci95[0] < gqa.ci95[1] - gqa.ci95[0]
+
+
+def test_real_minus_blind_is_compared_when_both_runs_have_it():
+    a = {"GQA": rows([1.0] * 8, range(8), blind=[0.0] * 8)}
+    b = {"GQA": rows([1.0] * 8, range(8), blind=[1.0] * 8)}
+    found = {(row.benchmark, row.measure): row.delta for row in compare(a, b)}
+    assert found["GQA", "score"] == 0
+    assert found["GQA", "real_minus_blind"] == 100
+
+
+def test_runs_on_other_questions_are_refused():
+    with pytest.raises(UserError, match="not the same"):
+        compare({"GQA": rows([1.0], "a")}, {"GQA": rows([1.0], "b")})
+
+
+def test_p_is_two_sided_and_never_zero():
+    assert p_value(np.full(999, 2.0)) == pytest.approx(2 / 1000)
+    assert p_value(np.array([-1.0, 1.0] * 50)) == 1.0
+
+
+def test_the_smallest_detectable_difference_of_three_points_standard_error():
+    # (1.960 + 0.842) x 3 = 8.4 points: a twin of 300 items cannot show less
+    assert minimum_detectable(3.0) == pytest.approx(8.405, abs=0.01)
+
+
+def test_two_thousand_resamples_of_three_hundred_items_are_fast():
+    values = rows(np.tile([0.0, 1.0], 150), np.repeat(range(150), 2))
+    begin = time.perf_counter()
+    estimate(values)
+    assert time.perf_counter() - begin < 1.0
+
+
+def test_simulated_intervals_cover_the_truth_about_nineteen_times_in_twenty():
+    rng = np.random.default_rng(7)
+    truth, inside, runs = 0.6, 0, 300
+    for number in range(runs):  # 120 images, two questions each, answers to one image correlated
+        image = rng.random(120) < truth
+        again = np.where(rng.random(120) < 0.5, image, rng.random(120) < truth)
+        scores = np.stack([image, again], axis=1).ravel().astype(float)
+        low, high = estimate(rows(scores, np.repeat(range(120), 2)), resamples=400, seed=number).interval
+        inside += low <= 100 * truth <= high
+    assert 0.91 <= inside / runs <= 0.985
