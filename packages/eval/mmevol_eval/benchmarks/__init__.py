@@ -10,10 +10,24 @@ from mmevol_eval.benchmark import Benchmark
 
 MODULES = {
     "MME": "mme",
-    "POPE": "pope",
     "MMStar": "mmstar",
-    "GQA": "gqa",
+    "HallusionBench": "hallusionbench",
+    "MathVista_MINI": "mathvista_mini",
+    "MMMU_DEV_VAL": "mmmu_dev_val",
+    "AI2D_TEST": "ai2d_test",
+    "POPE": "pope",
+    "BLINK": "blink",
+    "RealWorldQA": "realworldqa",
     "VQAv2": "vqav2",
+    "GQA": "gqa",
+    "MIA-Bench": "mia_bench",
+    "MMSInst": "mmsinst",
+    "MMVet": "mmvet",
+    "LLaVABench": "llavabench",
+    "OCRBench": "ocrbench",
+    "MMBench": "mmbench",
+    "ScienceQA": "scienceqa",
+    "TextVQA": "textvqa",
 }
 
 

@@ -5,9 +5,13 @@ Source: VLMEvalKit at e8e78f05, `build_prompt` of the image data sets.
 
 from __future__ import annotations
 
-from mmevol_eval.benchmark import Item, Message
+import re
+
+from mmevol_core.errors import UserError
+from mmevol_eval.benchmark import Image, Item, Message
 
 SELECT = "Please select the correct answer from the options above. \n"
+_PLACE = re.compile(r"<image (\d)>")
 SHORT = "\nAnswer the question using a single word or phrase."
 
 
@@ -33,3 +37,23 @@ def choice(item: Item, profile: str) -> Message:
 def short(item: Item, profile: str) -> Message:
     """Images, then the question and the request for a single word or phrase."""
     return Message((*item.images, item.question + SHORT))
+
+
+def interleaved(item: Item) -> Message:
+    """MMMU: images where the text names them, `<image 1>`; images first when it names none.
+
+    Raises:
+        UserError: the text names an image that the item does not have.
+    """
+    pieces = _PLACE.split(choice_text(item))
+    if len(pieces) == 1:
+        return choice(item, "")
+    parts: list[Image | str] = []
+    for place, piece in enumerate(pieces):
+        if place % 2 == 0:
+            parts.append(piece)
+        elif 1 <= int(piece) <= len(item.images):
+            parts.append(item.images[int(piece) - 1])
+        else:
+            raise UserError(f"item {item.index} names <image {piece}> and has {len(item.images)} images")
+    return Message(tuple(part for part in parts if part != ""))

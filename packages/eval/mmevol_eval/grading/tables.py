@@ -56,9 +56,9 @@ def all_correct(graded: Iterable[Graded], key: Callable[[Graded], Hashable]) -> 
 def by_split(graded: Sequence[Graded]) -> dict[str, float]:
     """Accuracy as in the kit's multiple-choice table: Overall, each l2-category, each category, per split.
 
-    Names are those of the table, preceded by `SPLIT|` when the data has splits.
+    Names are those of the table, preceded by `SPLIT|` when the data has splits; `Overall` alone is over all rows.
     """
-    result: dict[str, float] = {}
+    result = {"Overall": percent(row.score for row in graded)}
     for split, rows in sorted(grouped(graded, lambda row: row.item.split).items(), key=lambda pair: str(pair[0])):
         prefix = f"{split}|" if split else ""
         result[f"{prefix}Overall"] = percent(row.score for row in rows)

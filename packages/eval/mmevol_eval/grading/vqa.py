@@ -87,10 +87,10 @@ def for_submission(reply: str) -> str:
     return normalise(early)
 
 
-def kit_accuracy(reply: str, references: Sequence[str]) -> float:
+def accuracy(reply: str, references: Sequence[str], keep_after_digit: bool) -> float:
     """Accuracy (0..1) as in the kit: both sides always normalised, a reference is compared with all others."""
-    answer = normalise(reply, keep_after_digit=True)
-    matches = [normalise(reference, keep_after_digit=True) == answer for reference in references]
+    answer = normalise(reply, keep_after_digit=keep_after_digit)
+    matches = [normalise(reference, keep_after_digit=keep_after_digit) == answer for reference in references]
     return _mean(min(1.0, (sum(matches) - match) / 3) for match in matches)
 
 

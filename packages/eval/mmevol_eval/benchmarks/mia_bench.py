@@ -1,0 +1,125 @@
+"""MIA-Bench: instructions of several components, each graded by a judge that sees the image.
+
+Data: VLMEvalKit `MIA-Bench.tsv` (400 rows), or a folder with Apple's `instruction_benchmark_all.json` (any
+`*instruction*.json`) and images in `images/`.
+Prompt: the bare instruction.
+Unparsed: left out of all means, as officially (decimals, a missing blank, prose before the scores); counted here.
+Formula: the judge's first sentence `score of component 1: x/w, ..., total score: z/10`; means per component type and
+of the total (0..1). `total_score` is the judge's total; under `mmevol` it is what MMEvol's script reports instead,
+the last component's share. `total_percent` is 100 x total_score, and both kinds are always reported.
+Source: Qian et al. 2024, apple/ml-mia-bench at 5422852d; VLMEvalKit at e8e78f05, `miabench.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json
+from mmevol_eval.benchmark import MMEVOL, Benchmark, Graded, Headline, Item, Judge
+from mmevol_eval.grading import prompts
+from mmevol_eval.grading.folder import find_image, one_file
+from mmevol_eval.grading.judging import grade_components
+from mmevol_eval.grading.tsv import as_list, read_items
+
+_LISTS = ("components", "component_weight", "component_type")
+
+
+def load(path: Path) -> Iterator[Item]:
+    """Items of the TSV or of the official folder; `index` is the row's number there."""
+    if path.is_file():
+        for item in read_items(path, need=_LISTS):
+            lists = {name: as_list(item.extra[name], f"{path} row {item.index}") for name in _LISTS}
+            yield _item(item, lists)
+        return
+    for number, row in enumerate(_rows(read_json(one_file(path, "*instruction*.json")))):
+        name = str(row["image"]).rsplit("/", 1)[-1]
+        images = find_image(path, name.rsplit(".", 1)[0])
+        plain = Item(index=str(number), question=row["instruction"], images=images, cluster=name, category=row["type"])
+        yield _item(plain, {name: list(row[name]) for name in _LISTS})
+
+
+def _rows(content: Any) -> list[dict[str, Any]]:
+    """Apple's file as rows: a list of records, or a table written column by column."""
+    if isinstance(content, list):
+        return content
+    keys = list(content["instruction"])
+    return [{name: column[key] for name, column in content.items()} for key in keys]
+
+
+def _item(item: Item, lists: dict[str, list[Any]]) -> Item:
+    return Item(
+        index=item.index,
+        question=item.question,
+        images=item.images,
+        category=item.category or str(item.extra.get("type", "")),
+        cluster=item.cluster,
+        extra=lists,
+    )
+
+
+def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
+    """Shares of the components and the total from the judge's first sentence."""
+    if judge is None:
+        raise UserError("MIA-Bench is scored by a judge: none was given")
+    try:
+        shares = _shares(judge.ask(grade_components(item, reply)))
+        names = [str(name) for name in item.extra["component_type"]]
+        by_type = {names[place]: share for place, share in enumerate(shares[:-1])}
+    except (ValueError, IndexError, ZeroDivisionError):
+        return Graded(item, None, "", "none")
+    total = shares[-2] if rules == MMEVOL else shares[-1]
+    detail = {"types": by_type, "judged": shares[-1], "last": shares[-2]}
+    return Graded(item, total, " ".join(f"{share:g}" for share in shares), "judge", detail)
+
+
+def _shares(review: str) -> list[float]:
+    """Every `: a/b` of the first sentence, as the official parser reads it (one character after the colon is skipped).
+
+    Raises:
+        ValueError, IndexError, ZeroDivisionError: as the official parser does; fewer than two parts are an error too.
+    """
+    shares = []
+    for part in review.split(".")[0].split(","):
+        got, of = part.split(":")[1][1:].split("/")[:2]
+        shares.append(int(got) / int(of))
+    if len(shares) < 2:
+        raise ValueError("no component before the total")
+    return shares
+
+
+def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
+    """Means of the parsed items (0..1), `total_percent`, and how many were parsed."""
+    read = [row for row in graded if row.score is not None]
+    types: dict[str, list[float]] = defaultdict(list)
+    for row in read:
+        for name, share in row.detail["types"].items():
+            types[name].append(share)
+    total = _mean([row.score or 0.0 for row in read])
+    return {
+        "total_percent": 100 * total,
+        "total_score": total,
+        "total_judged": _mean([row.detail["judged"] for row in read]),
+        "total_last_component": _mean([row.detail["last"] for row in read]),
+        "parsed": float(len(read)),
+    } | {name: _mean(shares) for name, shares in sorted(types.items())}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+BENCHMARK = Benchmark(
+    name="MIA-Bench",
+    aliases=("MIA", "MIABench"),
+    version="1",
+    load=load,
+    prompt=prompts.plain,
+    grade=grade,
+    scores=scores,
+    headline=lambda rules: Headline("total_percent"),
+    needs_judge=True,
+)

@@ -1,0 +1,98 @@
+"""Multi-modal Self-Instruct: charts, tables, dashboards, flowcharts, relation graphs, floor plans, puzzles, mazes.
+
+Data: a folder with the official questions (`*questions*.json` or `.jsonl`: question_id, image, text, answer, type,
+source, markers of mazes) and images in `images/`.
+Prompt: the question, then (no space) a request to end in `The answer is <answer>.`
+Unparsed: nothing is; every reply is compared. A maze reply without a marker scores 0.
+Formula: share of right answers per source, `SUMMARY` questions left out (their ROUGE-L is reported); mazes: mean share
+of the route's markers that the reply names. Headline: plain mean over the sources.
+`official` strips units with spaCy's small English model and accepts WordNet synonyms; `without_nlp` leaves both out.
+Source: Zhang et al. 2024, zwq2018/Multi-modal-Self-instruct, `scripts/eval_vqa.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json, read_jsonl
+from mmevol_eval.benchmark import OFFICIAL, Benchmark, Graded, Headline, Item, Judge, Message
+from mmevol_eval.grading import loose
+from mmevol_eval.grading.folder import find_image, one_file
+
+WITHOUT_NLP = "without_nlp"
+MAZE = "maze"
+SUMMARY = "SUMMARY"
+REQUEST = "Please answer the question and end with the sentence: The answer is <answer>."
+
+
+def load(path: Path) -> Iterator[Item]:
+    """Items of the official folder; questions about one image are a cluster."""
+    file = one_file(path, "*questions*.json*")
+    rows: Any = read_jsonl(file) if file.suffix == ".jsonl" else read_json(file)
+    for row in rows:
+        missing = {"question_id", "image", "text", "answer", "source"} - row.keys()
+        if missing:
+            raise UserError(f"{file} question {row.get('question_id', '?')}: field {sorted(missing)[0]} is missing")
+        name = str(row["image"]).rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        yield Item(
+            index=str(row["question_id"]),
+            question=row["text"],
+            answer=str(row["answer"]),
+            images=find_image(path, name),
+            category=row["source"],
+            l2_category=row.get("type", ""),
+            cluster=str(row["image"]),
+            extra={"markers": row.get("markers", [])},
+        )
+
+
+def prompt(item: Item, profile: str) -> Message:
+    """The question with its request for a final sentence."""
+    return Message((*item.images, item.question + REQUEST))
+
+
+def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
+    """Compare a reply with the answer, a summary with its reference, or a route with its markers."""
+    if item.category == MAZE:
+        named = loose.markers(reply)
+        route = item.extra["markers"]
+        share = sum(marker in route for marker in named) / len(route) if route else 0.0
+        return Graded(item, share, " ".join(named), "rule")
+    nlp = rules == OFFICIAL
+    said, gold = loose.prepared(reply, 2, nlp), loose.prepared(item.answer, 1, nlp)
+    if item.l2_category == SUMMARY:
+        return Graded(item, None, said, "rule", {"rouge_l": loose.rouge_l(said, gold)})
+    return Graded(item, float(loose.right(said, gold, nlp)), said, "rule")
+
+
+def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
+    """`mean` over sources and the accuracy of each, in percent; ROUGE-L of summaries (0..1)."""
+    groups: dict[str, list[Graded]] = defaultdict(list)
+    for row in graded:
+        groups[row.item.category].append(row)
+    table = {name: _accuracy(rows) for name, rows in sorted(groups.items())}
+    result = {"mean": sum(table.values()) / len(table)} | table
+    summaries = [row.detail["rouge_l"] for row in graded if row.score is None]
+    return result | ({"summary_rouge_l": sum(summaries) / len(summaries)} if summaries else {})
+
+
+def _accuracy(rows: Sequence[Graded]) -> float:
+    counted = [row.score for row in rows if row.score is not None]
+    return 100 * sum(counted) / len(counted) if counted else 0.0
+
+
+BENCHMARK = Benchmark(
+    name="MMSInst",
+    aliases=("Multi-modal-Self-instruct", "MMSI"),
+    version="1",
+    rules=(OFFICIAL, WITHOUT_NLP, "vlmevalkit", "mmevol"),
+    load=load,
+    prompt=prompt,
+    grade=grade,
+    scores=scores,
+    headline=lambda rules: Headline("mean"),
+)
