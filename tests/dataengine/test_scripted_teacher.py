@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections import Counter
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -22,17 +23,19 @@ def evolved(given_picture, direction, items, seed=0):
     return json.loads(reply_to(evolve_prompt(given_picture, direction, items), seed=seed).content)
 
 
+@cache
 def lineages(count, rounds=3, seed=1):
-    """Yield (picture, direction, given items, rewritten items) of records evolved over several rounds."""
-    rng = random.Random(seed)
+    """List of (picture, direction, given items, rewritten items) of records evolved over several rounds."""
+    rng, found = random.Random(seed), []
     for number in range(count):
         shown = picture(rng)
         items = seed_items(shown)
         for _ in range(rounds):
             direction = rng.choice(DIRECTIONS)
             out = evolved(shown, direction, items, seed=number)
-            yield shown, direction, items, out
+            found.append((shown, direction, items, out))
             items = [{**item, "id": f"i{place}"} for place, item in enumerate(out)]
+    return found
 
 
 @settings(max_examples=150, deadline=None)
@@ -209,7 +212,13 @@ def test_pairs_are_counted_and_compared():
 
 
 def test_anything_that_is_no_task_gets_one_plain_sentence():
-    for text in ("Hello", "TASK: evolve\nINPUT:\nnot json", "TASK: evolve\nDIRECTION: sideways\nINPUT:\n{}", ""):
+    for text in (
+        "Hello",
+        "TASK: evolve\nINPUT:\nnot json",
+        'TASK: score\nINPUT:\n{"pairs": 3}',
+        "TASK: evolve\nDIRECTION: sideways\nINPUT:\n{}",
+        "",
+    ):
         reply = reply_to(text)
         assert reply.content.endswith(".")
         assert "\n" not in reply.content

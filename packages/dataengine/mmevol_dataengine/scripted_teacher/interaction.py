@@ -99,7 +99,7 @@ def rationale(ask: Ask) -> Draft | None:
     if thing.half:
         way = "above" if thing.half == "top" else "below"
         reasons.append((f"{name} is in the {thing.half} half", f"Its center lies {way} the middle of the picture."))
-    if thing.shape:
+    if thing.shape and (f"{thing.color} shape" in ask.scene.names(thing)):
         why = {"circle": "It is round and has no corners.", "triangle": "It has three straight sides.",
                "rectangle": "It has four straight sides."}[thing.shape]  # fmt: skip
         reasons.append((f"the {thing.color} shape is a {thing.shape}", why))

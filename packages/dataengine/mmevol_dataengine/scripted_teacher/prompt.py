@@ -6,11 +6,60 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 _TASK = re.compile(r"^TASK:\s*(\w+)\s*$", re.MULTILINE)
 _DIRECTION = re.compile(r"^DIRECTION:\s*(\w+)\s*$", re.MULTILINE)
 _INPUT = re.compile(r"^INPUT:\s*", re.MULTILINE)
+
+Corners = Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class GivenBox(TypedDict):
+    """An annotated object."""
+
+    label: str
+    bbox: Corners
+
+
+class GivenText(TypedDict):
+    """A text in the picture."""
+
+    text: str
+    bbox: NotRequired[Corners | None]
+
+
+class GivenItem(TypedDict):
+    """What the teacher reads of an item; the rest of it is passed over."""
+
+    question: str
+    answer: str
+    objects: NotRequired[list[str]]
+    skills: NotRequired[list[str]]
+    steps: NotRequired[list[dict[str, Any]]]
+
+
+class GivenPair(TypedDict):
+    """Two versions of an item to compare."""
+
+    before: GivenItem
+    after: GivenItem
+
+
+class Given(TypedDict):
+    """INPUT of either task, as ARCHITECTURE.md describes it."""
+
+    caption: NotRequired[str]
+    boxes: NotRequired[list[GivenBox]]
+    ocr: NotRequired[list[GivenText]]
+    items: NotRequired[list[GivenItem]]
+    pairs: NotRequired[list[GivenPair]]
+
+
+_GIVEN = TypeAdapter(Given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +91,7 @@ def read_request(text: str) -> Request:
         return Request(text)
     try:
         data, _ = json.JSONDecoder().raw_decode(text, inputs[-1].end())
-    except json.JSONDecodeError:
-        return Request(text)
-    if not isinstance(data, dict):
+        _GIVEN.validate_python(data)
+    except (json.JSONDecodeError, ValidationError):
         return Request(text)
     return Request(text, tasks[-1].group(1), directions[-1].group(1) if directions else "", data)

@@ -48,23 +48,30 @@ def _draft(
     scene: Scene, item: Mapping[str, Any], direction: str, rng: random.Random, asked: set[str], used: Counter[Maker]
 ) -> Draft:
     """One new question; makers already used for this picture come up less often."""
-    thing = rng.choice(scene.things) if scene.things else Thing("picture", None)
-    ask = Ask(scene, thing, rng, item)
-    makers = list(MAKERS[direction]) if scene.things else []
     depth = len(item.get("steps") or [])
-    if makers and direction == "cognitive_reasoning" and depth >= combining.FROM_STEPS:
-        makers += combining.MAKERS
-    while makers:
-        maker = rng.choices([maker for maker, _ in makers], [weight / (1 + 3 * used[m]) for m, weight in makers])[0]
-        for _ in range(3):
-            draft = maker(ask)
-            if draft is None:
-                break
-            if _normal(draft.question) not in asked:
+    known = MAKERS[direction]
+    if direction == "cognitive_reasoning" and depth >= combining.FROM_STEPS:
+        known += combining.MAKERS
+    for thing in rng.sample(scene.things, len(scene.things)):
+        ask, makers = Ask(scene, thing, rng, item), list(known)
+        while makers:
+            maker = rng.choices([m for m, _ in makers], [weight / (1 + 3 * used[m]) for m, weight in makers])[0]
+            draft = _new(maker, ask, asked)
+            if draft:
                 used[maker] += 1
                 return _fit(draft, thing, item, direction, depth)
-        makers = [(other, weight) for other, weight in makers if other is not maker]
-    return _fit(_from_words(ask, direction), thing, item, direction, depth)
+            makers = [(other, weight) for other, weight in makers if other is not maker]
+    picture = Thing("picture", None)
+    return _fit(_from_words(Ask(scene, picture, rng, item), direction), picture, item, direction, depth)
+
+
+def _new(maker: Maker, ask: Ask, asked: set[str]) -> Draft | None:
+    """What a maker asks, unless it has nothing new to ask."""
+    for _ in range(3):
+        draft = maker(ask)
+        if draft is None or _normal(draft.question) not in asked:
+            return draft
+    return None
 
 
 def _fit(draft: Draft, thing: Thing, item: Mapping[str, Any], direction: str, depth: int) -> Draft:
