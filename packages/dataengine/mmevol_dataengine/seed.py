@@ -20,6 +20,7 @@ from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, to_dict
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine import tiny_world
+from mmevol_dataengine.contamination import Gate, GateConfig
 from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_sample_rows
 
 READERS: dict[str, Callable[[Path], Iterator[Sample | Failure]]] = {
@@ -44,6 +45,7 @@ class SeedConfig(Config):
     image_root: Path | None = None  # folder that image paths are relative to
     captions: Path | None = None  # LLaVA JSON for pretraining
     check_images: Literal["none", "exists", "decode"] = "decode"  # decode finds truncated files, and costs a read each
+    contamination: GateConfig | None = None  # compare with benchmark files; None: the split is the source's own
     max_failed: float = Field(default=0.1, ge=0, le=1)  # larger share of refused rows stops the run
 
     @model_validator(mode="after")
@@ -65,15 +67,17 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     if not config.image_root.is_dir():
         raise UserError(f"image folder not found: {config.image_root}; set data.image_root")
     rows = READERS[config.source](config.path)
-    store = ImageStore(config.image_root, ImagePolicy(max_side=None))
-    checked = (_with_images(row, number, store, config.check_images) for number, row in enumerate(rows, start=1))
-    kept, refused = _write(islice(checked, config.limit), out_dir, config.limit or 0)
+    gate = Gate(config.contamination) if config.contamination else None
+    found: Counter[str] = Counter()
+    examined = _examined(rows, ImageStore(config.image_root, ImagePolicy(max_side=None)), config, gate, found)
+    kept, refused = _write(islice(examined, config.limit), out_dir, config.limit or 0)
     total = kept + refused.total()
     if not kept:
         raise UserError(f"{config.path}: none of {total} rows is usable ({_named(refused)})", status=3)
-    if refused.total() > config.max_failed * total:
+    broken = refused.total() - sum(count for reason, count in refused.items() if reason.startswith("contaminated_"))
+    if broken > config.max_failed * total:
         raise UserError(
-            f"{config.path}: {refused.total()} of {total} rows refused ({_named(refused)}); see"
+            f"{config.path}: {broken} of {total} rows refused ({_named(refused)}); see"
             f" {out_dir / 'failed.jsonl'} and fix the file, or allow more with data.max_failed"
         )
     files = {"seed": out_dir / "seed.jsonl", "images": config.image_root, "failed": out_dir / "failed.jsonl"}
@@ -81,7 +85,11 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
         if not config.captions.is_file():
             raise UserError(f"file not found: {config.captions}; set data.captions")
         files["captions"] = config.captions
-    return StageResult(files, {"rows": total, "records": kept, "failed": dict(refused)})
+    metrics: dict[str, Any] = {"rows": total, "records": kept, "failed": dict(refused)}
+    if gate:
+        gaps = {"benchmark_files": len(gate.files), "benchmark_files_unread": gate.skipped}
+        metrics["contamination"] = {"action": gate.config.action, "found": dict(found), **gaps}
+    return StageResult(files, metrics)
 
 
 def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
@@ -91,6 +99,15 @@ def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
     files = {"seed": world.seed, "images": world.images, "captions": world.captions, "held_out": world.held_out}
     records = world.counts["seed_records"]
     return StageResult(files, {"rows": records, "records": records, "failed": {}, **world.counts})
+
+
+def _examined(
+    rows: Iterator[Sample | Failure], store: ImageStore, config: SeedConfig, gate: Gate | None, found: Counter[str]
+) -> Iterator[Sample | Failure]:
+    """Rows with what is wrong with their pictures, and with what the gate found."""
+    for number, row in enumerate(rows, start=1):
+        checked = _with_images(row, number, store, config.check_images)
+        yield _gated(checked, number, gate, store, found) if gate else checked
 
 
 def _with_images(row: Sample | Failure, number: int, store: ImageStore, check: str) -> Sample | Failure:
@@ -109,6 +126,15 @@ def _with_images(row: Sample | Failure, number: int, store: ImageStore, check: s
                 continue
             return Failure(number, row.id, f"image_{failed.reason}", str(failed))
     return replace(row, sizes=tuple(sizes)) if sizes else row
+
+
+def _gated(row: Sample | Failure, number: int, gate: Gate, store: ImageStore, found: Counter[str]) -> Sample | Failure:
+    """Count a sample that meets a benchmark, and refuse it when the gate says so."""
+    sign = None if isinstance(row, Failure) else gate.check(row, store)
+    if sign is None:
+        return row
+    found[sign] += 1
+    return row if gate.config.action == "keep" else Failure(number, row.id, f"contaminated_{sign}", "meets a benchmark")
 
 
 def _write(rows: Iterator[Sample | Failure], out_dir: Path, total: int) -> tuple[int, Counter[str]]:
@@ -138,4 +164,4 @@ def _named(refused: Counter[str]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in refused.most_common()) or "the file is empty"
 
 
-STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"1.{tiny_world.VERSION}")
+STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"2.{tiny_world.VERSION}")

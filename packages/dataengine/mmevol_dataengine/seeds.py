@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -186,12 +185,14 @@ def _xyxy(value: Any, label: str) -> tuple[float, float, float, float] | None:
     """Left, top, right, bottom as shares of the image; None when absent; BadRow when outside 0..1 or inside out."""
     if value is None:
         return None
-    if not (isinstance(value, list) and len(value) == 4 and all(isinstance(number, int | float) for number in value)):
-        raise BadRow("box_malformed", f"{label!r}: {str(value)[:60]}")
+    try:
+        left, top, right, bottom = map(float, value)
+    except (TypeError, ValueError) as error:
+        raise BadRow("box_malformed", f"{label!r}: {str(value)[:60]}") from error
     low, high = -BOX_SLACK, 1 + BOX_SLACK
-    if not all(math.isfinite(number) and low <= number <= high for number in value):
+    if not (low <= left <= high and low <= top <= high and low <= right <= high and low <= bottom <= high):  # nor NaN
         raise BadRow("box_outside", f"{label!r}: {value}")
-    left, top, right, bottom = (min(1.0, max(0.0, float(number))) for number in value)
+    left, top, right, bottom = max(0.0, left), max(0.0, top), min(1.0, right), min(1.0, bottom)
     if left > right or top > bottom:
         raise BadRow("box_malformed", f"{label!r}: corners are swapped: {value}")
     return (left, top, right, bottom)

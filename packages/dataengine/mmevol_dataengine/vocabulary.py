@@ -53,12 +53,14 @@ _FORMAT_ALIASES = {
 _SUFFIX = re.compile(r"\s+(abilities|ability|skills|skill)$")
 
 
+@lru_cache(maxsize=8192)
 def normal_skill(name: str) -> str:
     """One of the nine skills for its known spellings ("OCR Ability" is "ocr"); others lower-cased."""
     key = _SUFFIX.sub("", re.sub(r"[\s_-]+", " ", name.strip().lower()))
     return key if key in SKILLS else _SKILL_ALIASES.get(key, key)
 
 
+@lru_cache(maxsize=8192)
 def normal_format(name: str) -> str:
     """One of the 17 formats for its known spellings; any other name, lower-cased with underscores, as it is."""
     key = re.sub(r"[\s-]+", "_", name.strip().lower())

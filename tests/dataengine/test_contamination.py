@@ -1,0 +1,100 @@
+"""The contamination gate finds what a benchmark holds, in whatever form, and nothing else."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmevol_core.errors import UserError
+from mmevol_core.images import ImageStore
+from mmevol_core.sample import QA, Sample, write_samples
+from mmevol_dataengine.contamination import Gate, GateConfig
+from mmevol_dataengine.seed import STAGE, SeedConfig
+
+LONG = "Which of the four boats behind the lighthouse in the old harbour carries the largest striped sail today"
+
+
+def picture(seed, side=64):
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def encoded(image, kind="png", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def sample(name="a.png", question="What is it?", ident="s"):
+    return Sample(id=ident, images=(name,), rounds=((QA(id="q", question=question, answer="x"),),))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("images", "benchmarks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(encoded(picture(1)))
+    (tmp_path / "images" / "flat.png").write_bytes(encoded(Image.new("RGB", (64, 64), "white")))
+    return tmp_path
+
+
+def sign(folders, record=None, **changes):
+    gate = Gate(GateConfig(benchmarks=folders / "benchmarks", **changes))
+    return gate.check(record or sample(), ImageStore(folders / "images"))
+
+
+def test_the_same_pixels_are_found_in_another_encoding(folders):
+    (folders / "benchmarks" / "x.bmp").write_bytes(encoded(picture(1), "bmp"))
+    assert sign(folders) == "same_image"
+
+
+def test_a_picture_inside_a_tsv_is_found(folders):
+    image = base64.b64encode(encoded(picture(1))).decode()
+    (folders / "benchmarks" / "MMStar.tsv").write_text(f"index\tquestion\timage\n0\tShort?\t{image}\n1\tOther?\t0\n")
+    assert sign(folders) == "same_image"
+
+
+def test_a_smaller_recompressed_copy_looks_the_same_and_another_picture_does_not(folders):
+    (folders / "benchmarks" / "x.jpg").write_bytes(encoded(picture(1, 48), "jpeg", quality=70))
+    assert sign(folders) == "similar_image"
+    (folders / "benchmarks" / "x.jpg").write_bytes(encoded(picture(2), "jpeg"))
+    assert sign(folders) is None
+
+
+def test_flat_pictures_are_not_taken_for_each_other(folders):
+    (folders / "benchmarks" / "x.png").write_bytes(encoded(Image.new("RGB", (64, 64), "black")))
+    assert sign(folders, sample("flat.png")) is None
+
+
+@pytest.mark.parametrize("name", ["gqa.json", "pope.jsonl"])
+def test_a_long_run_of_words_is_a_sign_and_a_common_question_is_not(folders, name):
+    row = json.dumps({"items": [{"question": f"{LONG.upper()}?"}]})
+    (folders / "benchmarks" / name).write_text(row)
+    assert sign(folders, sample(question=f"Tell me: {LONG}, please?")) == "same_question"
+    assert sign(folders, sample(question="Which of the four boats is it?")) is None
+    assert sign(folders, sample(question="Which of the four boats is it?"), words=4) == "same_question"
+
+
+def test_the_seed_stage_drops_or_keeps_counts_and_lists_what_it_found(folders):
+    (folders / "benchmarks" / "x.png").write_bytes(encoded(picture(1)))
+    (folders / "benchmarks" / "broken.json").write_text("{")
+    (folders / "images" / "b.png").write_bytes(encoded(picture(5)))
+    write_samples(folders / "seed.jsonl", [sample(ident="s1"), sample("b.png", ident="s2")])
+    for action, records in (("drop", 1), ("keep", 2)):
+        gate = GateConfig(benchmarks=folders / "benchmarks", action=action)
+        config = SeedConfig(
+            source="samples", path=folders / "seed.jsonl", image_root=folders / "images", contamination=gate
+        )
+        metrics = STAGE.run(config, {}, folders / action).metrics
+        assert metrics["records"] == records
+        assert metrics["contamination"]["found"] == {"same_image": 1}
+        assert metrics["contamination"]["benchmark_files_unread"] == ["broken.json"]
+        assert metrics["rows"] == 2 == metrics["records"] + sum(metrics["failed"].values())
+
+
+def test_a_missing_folder_is_a_user_error(folders):
+    with pytest.raises(UserError, match="benchmark folder not found"):
+        Gate(GateConfig(benchmarks=folders / "nowhere"))
