@@ -56,7 +56,7 @@ def of_the_whole(question, labels):
     return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from(DIRECTIONS))
 def test_answers_about_several_things_follow_from_their_boxes(seed, direction):
     shown = mosaic(random.Random(seed))
