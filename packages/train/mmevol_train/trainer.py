@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from mmevol_core.errors import UserError
 from mmevol_core.progress import Progress
@@ -206,6 +206,18 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
                 self.optimizer.param_groups, rates, self.lr_scheduler.lr_lambdas, strict=False
             )
         ]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Weights by from_pretrained, all of them.
+
+        Trainer itself would call load_state_dict(strict=False), but save_pretrained writes LLaVA-NeXT's parameters
+        under their published names: nothing would fit, nothing would be loaded, and nothing would be said.
+        """
+        if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        stored = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+        self.model.load_state_dict(stored.state_dict(), strict=True)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
