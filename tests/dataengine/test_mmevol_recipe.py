@@ -15,6 +15,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.sample import DIRECTIONS, QA, Box, Sample
 from mmevol_dataengine.ledger import Ledger
 from mmevol_dataengine.recipes.mmevol import MMEvol, draw, evolve, supports
+from mmevol_dataengine.recipes.personas import choose
 
 
 def seed_sample(ident="s", items=2, **changes):
@@ -31,10 +32,16 @@ class Model:
 
     name, sees_image = "model", False
 
-    def __init__(self, rewrite=None, score=None, fail=()):
+    def __init__(self, rewrite=None, score=None, fail=(), guess="unknown"):
+        self.guess = guess
         self.rewrite, self.score, self.fail, self.asked = rewrite or rewritten, score or improved, fail, []
 
     async def ask(self, system, prompt, sample, salt):
+        if sample is None:
+            self.asked.append(("blind", prompt, salt))
+            if "blind" in self.fail:
+                raise ChatFailure("timeout", "too late")
+            return self.guess
         task = "score" if "TASK: score" in prompt else "evolve"
         data = json.loads(prompt[prompt.rindex("INPUT:") + 6 :])
         self.asked.append((task, data, salt))
@@ -217,3 +224,44 @@ def test_a_record_without_images_goes_through_untouched_and_is_counted():
 def test_weights_that_make_no_sense_are_refused(weights):
     with pytest.raises(UserError, match=r"recipe\.weights"):
         fit(MMEvol, {"weights": weights}, "recipe")
+
+
+def open_answer(data):
+    return rewritten(data, format="open_ended", answer="A red cup")
+
+
+@pytest.mark.parametrize(
+    ("guess", "fail", "expected"),
+    [
+        ("It is a red cup.", (), {"answerable_blind": 2}),
+        ("unknown", (), {}),
+        ("a red cup or a blue dog or a green tree or a gray bus", (), {}),  # naming everything is no answer
+        ("", ("blind",), {"blind_timeout": 2}),
+    ],
+)
+def test_what_is_answered_without_the_image_is_eliminated(guess, fail, expected):
+    recipe = MMEvol(rounds=1, blind_test=True, weights={"fine_grained_perception": 1})
+    _, books, model = evolved(recipe=recipe, rewrite=open_answer, guess=guess, fail=fail)
+    assert reasons(books) == expected
+    assert sum(task == "blind" for task, _, _ in model.asked) == 2
+
+
+@pytest.mark.parametrize("answer", ["Yes.", "B", "no"])
+def test_answers_that_chance_would_hit_are_not_asked_for_blind(answer):
+    recipe = MMEvol(rounds=1, blind_test=True, weights={"fine_grained_perception": 1})
+
+    def rewrite(data):
+        return rewritten(data, format="open_ended", answer=answer)
+
+    _, books, model = evolved(recipe=recipe, rewrite=rewrite, guess=answer)
+    assert books["total"]["kept"] == 2
+    assert all(task != "blind" for task, _, _ in model.asked)
+
+
+def test_personas_are_a_function_of_record_and_round(tmp_path):
+    (tmp_path / "personas.txt").write_text("a sailor\n\na nurse\na judge\n")
+    drawn = [choose(tmp_path / "personas.txt", 0, f"s{number}", 1) for number in range(50)]
+    assert set(drawn) == {"a sailor", "a nurse", "a judge"}
+    assert drawn == [choose(tmp_path / "personas.txt", 0, f"s{number}", 1) for number in range(50)]
+    with pytest.raises(UserError, match="personas"):
+        choose(tmp_path / "absent.txt", 0, "s", 1)

@@ -29,6 +29,20 @@ def all_prompts(sees_image):
     yield score_prompt(SAMPLE, {"p1": (ITEM, ITEM)}, sees_image)
 
 
+def test_a_persona_is_asked_for_in_structured_and_in_basic_prompts():
+    for direction in DIRECTIONS:
+        for basic in (True, False):
+            prompt = evolve_prompt(SAMPLE, direction, {"q1": ITEM}, True, persona="a stage carpenter", basic=basic)
+            assert "a stage carpenter" in prompt
+            assert "TASK: evolve\n" in prompt
+
+
+def test_basic_prompts_are_much_shorter_and_differ_by_direction():
+    basic = {evolve_prompt(SAMPLE, d, {"q1": ITEM}, True, basic=True).split("TASK")[0] for d in DIRECTIONS}
+    assert len(basic) == 3
+    assert max(map(len, basic)) < 600
+
+
 @pytest.mark.parametrize("sees_image", [True, False])
 def test_prompts_are_shorter_than_8000_characters_and_end_with_data_that_any_program_can_read(sees_image):
     for prompt in all_prompts(sees_image):
@@ -104,6 +118,6 @@ def test_the_score_example_is_valid_json():
 
 def test_a_changed_prompt_has_a_new_version():
     texts = {path.name: path.read_text() for path in sorted((FOLDER / "mmevol").glob("*.jinja"))}
-    known = {"mmevol-1": "4444cb2088a8e073"}
+    known = {"mmevol-2": "15afe9b1316e0b77"}
     assert digest(texts) == known[PROMPT_VERSION], "raise PROMPT_VERSION and note the new digest here"
     assert system_prompt()

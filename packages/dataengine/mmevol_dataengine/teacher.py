@@ -47,9 +47,9 @@ class Voice:
         self.chat = chat
         self._images = images
 
-    async def ask(self, system_text: str, prompt: str, sample: Sample, salt: int) -> str:
-        """The answer's text. Raises ChatFailure or ImageFailure when this row failed, UserError to stop the run."""
-        pictures = [await self._images.get(name) for name in sample.images] if self.sees_image else []
+    async def ask(self, system_text: str, prompt: str, sample: Sample | None, salt: int) -> str:
+        """See `recipes.speaker.Speaker`."""
+        pictures = [await self._images.get(name) for name in sample.images] if sample and self.sees_image else []
         reply = await self.chat.ask([system(system_text), user(*pictures, prompt)], salt=salt)
         return reply.text
 

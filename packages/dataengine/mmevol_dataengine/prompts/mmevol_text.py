@@ -10,7 +10,7 @@ from mmevol_core.sample import QA, Sample
 from mmevol_dataengine.prompts import render
 from mmevol_dataengine.vocabulary import BOX_FORMATS, FORMATS, TEXT_FORMATS
 
-PROMPT_VERSION = "mmevol-1"  # raise it with every change of a template; a test compares
+PROMPT_VERSION = "mmevol-2"  # raise it with every change of a template; a test compares
 
 
 def system_prompt() -> str:
@@ -18,17 +18,29 @@ def system_prompt() -> str:
     return render("mmevol", "system")
 
 
-def evolve_prompt(sample: Sample, direction: str, items: dict[str, QA], sees_image: bool) -> str:
-    """The prompt of one rewriting call; it ends with the machine-readable block of ARCHITECTURE.md."""
+def evolve_prompt(
+    sample: Sample,
+    direction: str,
+    items: dict[str, QA],
+    sees_image: bool,
+    *,
+    persona: str = "",
+    basic: bool = False,
+) -> str:
+    """The prompt of one rewriting call; it ends with the machine-readable block of ARCHITECTURE.md.
+
+    `persona` is who asks; `basic` takes the plain prompt instead of the structured one (the paper's table 3).
+    """
     left_out = (() if sample.boxes else BOX_FORMATS) + (() if sample.ocr else TEXT_FORMATS)
     return render(
         "mmevol",
-        direction,
+        "basic" if basic else direction,
         sees_image=sees_image,
         has_boxes=bool(sample.boxes or sample.ocr),
         formats=[(name, meaning) for name, meaning in FORMATS.items() if name not in left_out],
         task="evolve",
         direction=direction,
+        persona=persona,
         data=_json(
             caption=sample.caption,
             boxes=[{"label": box.label, "bbox": _rounded(box.xyxy)} for box in sample.boxes],
@@ -36,6 +48,11 @@ def evolve_prompt(sample: Sample, direction: str, items: dict[str, QA], sees_ima
             items=[_given(name, item) for name, item in items.items()],
         ),
     )
+
+
+def blind_prompt(question: str) -> str:
+    """The prompt that asks for an answer without the image."""
+    return render("mmevol", "blind", question=question)
 
 
 def score_prompt(sample: Sample, pairs: dict[str, tuple[QA, QA]], sees_image: bool) -> str:

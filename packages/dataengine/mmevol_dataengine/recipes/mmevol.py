@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import field_validator
 
@@ -22,6 +23,9 @@ from mmevol_core.sample import DIRECTIONS, QA, Sample, Step, qa_id
 from mmevol_dataengine.ledger import Outcome, Rejected, Turn
 from mmevol_dataengine.parse import parse_items, parse_scores
 from mmevol_dataengine.prompts.mmevol_text import PROMPT_VERSION, evolve_prompt, score_prompt, system_prompt
+from mmevol_dataengine.recipes import blind
+from mmevol_dataengine.recipes.personas import choose
+from mmevol_dataengine.recipes.speaker import Speaker
 from mmevol_dataengine.verify import Case, Rules, findings, normal_text
 from mmevol_dataengine.vocabulary import normal_format, normal_skill
 
@@ -35,7 +39,17 @@ class MMEvol(Config):
     min_score: float = 0.0  # 0-10; a rewrite scored lower is eliminated (0: only "improved" decides, as in the paper)
     attempts: int = 2  # how often an answer that cannot be parsed is asked for
     seed: int = 0
+    personas: Path | None = None  # text file, a persona a line: each rewriting call gets one (released, unused prompts)
+    basic: tuple[str, ...] = ()  # directions that use the plain prompt, for the ablation of the paper's table 3
+    blind_test: bool = False  # ask the judge without the image; what it answers right is eliminated
     rules: Rules = Rules()
+
+    @field_validator("basic")
+    @classmethod
+    def _basic_directions(cls, basic: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := sorted(set(basic) - set(DIRECTIONS)):
+            raise ValueError(f"{wrong[0]!r} is no direction; valid: {', '.join(DIRECTIONS)}")
+        return basic
 
     @field_validator("weights")
     @classmethod
@@ -44,16 +58,6 @@ class MMEvol(Config):
         if wrong or min(weights.values(), default=0) < 0 or not sum(weights.values()):
             raise ValueError(f"weights want numbers >= 0, not all 0, for {', '.join(DIRECTIONS)}")
         return weights
-
-
-class Speaker(Protocol):
-    """A model that answers a prompt about a sample: the teacher, or the judge."""
-
-    name: str
-    sees_image: bool
-
-    async def ask(self, system: str, prompt: str, sample: Sample, salt: int) -> str:
-        """The answer's text; raises ChatFailure or ImageFailure when this row failed."""
 
 
 async def evolve(recipe: MMEvol, sample: Sample, teacher: Speaker, judge: Speaker) -> Outcome:
@@ -97,7 +101,9 @@ async def _round(
     parents = {f"q{place}": item for place, item in enumerate(sample.latest, start=1)}
     if direction is None:
         return Turn(round=number, direction=None, given=len(parents), failure="unsupported")
-    prompt = evolve_prompt(sample, direction, parents, teacher.sees_image)
+    persona = choose(recipe.personas, recipe.seed, sample.id, number) if recipe.personas else ""
+    basic = direction in recipe.basic
+    prompt = evolve_prompt(sample, direction, parents, teacher.sees_image, persona=persona, basic=basic)
     try:
         raw = await _parsed(teacher, prompt, sample, parse_items, recipe.attempts)
     except (ChatFailure, ImageFailure) as failed:
@@ -106,6 +112,9 @@ async def _round(
         return _failed(number, direction, parents, "unparsable", "no answer held a list of items")
     candidates, rejected = _verify(recipe, sample, direction, parents, raw, teacher)
     kept, judged = await _judge(recipe, sample, candidates, parents, judge)
+    if recipe.blind_test:
+        kept, guessed = await blind.test(kept, judge)
+        judged = [*judged, *guessed]
     return Turn(round=number, direction=direction, given=len(parents), kept=tuple(kept), rejected=(*rejected, *judged))
 
 
