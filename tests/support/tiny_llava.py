@@ -38,7 +38,9 @@ def held_out(root: Path, shapes: int = 96, digits: int = 40) -> Path:
 
 def _sample(images: Path, number: int, shape: bool, rng: random.Random) -> Sample:
     width, height = (12, 26) if number % 3 else (24, 24)
-    left, top = ((4, 4), (36, 4), (4, 34), (36, 34))[number // 3 % 4]
+    left, top = ((4, 4), (36, 4), (4, 34), (36, 34), (12, 12))[number // 3 % 5]
+    if left == 12:
+        width, height = 40, 36
     box = (left, top, left + width, top + height)
     picture = Image.new("RGB", (64, 64), (240, 240, 240))
     draw = ImageDraw.Draw(picture)

@@ -17,16 +17,21 @@ from mmevol_core.progress import Progress
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval.benchmark import Benchmark
 from mmevol_eval.benchmarks import find
-from mmevol_eval.twins import gqa, mme, mmstar, pope, vqav2
+from mmevol_eval.twins import ai2d, blink, gqa, hallusionbench, mme, mmmu, mmstar, pope, realworldqa, vqav2
 from mmevol_eval.twins.scene import Scene, read_scenes
 
 FOLDER = "benchmarks"
 TWINS: dict[str, Callable[[Sequence[Scene], Path, int, int], int]] = {
     "MME": mme.write,
-    "POPE": pope.write,
     "MMStar": mmstar.write,
-    "GQA": gqa.write,
+    "HallusionBench": hallusionbench.write,
+    "MMMU_DEV_VAL": mmmu.write,
+    "AI2D_TEST": ai2d.write,
+    "POPE": pope.write,
+    "BLINK": blink.write,
+    "RealWorldQA": realworldqa.write,
     "VQAv2": vqav2.write,
+    "GQA": gqa.write,
 }
 
 

@@ -190,6 +190,7 @@ def _rows(task: Task, real: Sequence[Graded], blind: Sequence[Graded] | None, an
             "index": item.index,
             "cluster": item.cluster or item.index,
             "category": item.category,
+            "split": item.split,
             "group": item.extra.get("image_path", item.cluster),
             "question": item.question,
             "options": dict(item.options),
@@ -248,7 +249,8 @@ def yes_share(rows: Sequence[Row]) -> float | None:
     asked = [row for row in rows if row["answer"].strip().lower() in ("yes", "no")]
     if not asked:
         return None
-    return sum(row["prediction"].strip().lower().startswith("yes") for row in asked) / len(asked)
+    said = sum(bool(row["prediction"].strip().lower().startswith("yes")) for row in asked)
+    return said / len(asked)
 
 
 def _average(benchmarks: Mapping[str, Any], rows: Sequence[Row], config: EvaluateConfig) -> dict[str, Any]:

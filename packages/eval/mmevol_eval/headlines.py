@@ -102,9 +102,40 @@ mean_of_categories = _mean_of_groups("category")
 pope_headline = Headline(_pope_terms, _f1)
 mme_total, mme_reasoning = _mme(None), _mme(MME_REASONING)
 
+
+def _validation_terms(rows: Sequence[Row], measure: str) -> Array:
+    """MMMU: the validation split alone, or everything when there is none."""
+    inside = [row["split"] == "validation" for row in rows]
+    return _mean_terms(rows, measure) * np.array([inside if any(inside) else [True] * len(rows)]).T
+
+
+def _hallusion_terms(rows: Sequence[Row], measure: str) -> Array:
+    """HallusionBench: questions, figures and question groups right, each with their number (groups keep to a set)."""
+    found = np.zeros((len(rows), 3, 2))
+    groups: dict[tuple[int, str, str], list[int]] = {}
+    for number, row in enumerate(rows):
+        places = row["index"].split("_")
+        found[number, 0] = row[measure] or 0.0, 1
+        for kind in (1, 2):  # figure, question: the last two places of the index
+            groups.setdefault((kind, row["cluster"], places[3 + kind]), []).append(number)
+    for (kind, _, _), numbers in groups.items():
+        found[numbers[0], kind] = all(rows[number][measure] == 1 for number in numbers), 1
+    return found.reshape(len(rows), -1)
+
+
+def _hallusion_value(sums: Array) -> Array:
+    parts = sums.reshape(len(sums), 3, 2)
+    return np.asarray(100 * _share(parts[:, :, 0], parts[:, :, 1]).mean(axis=1))
+
+
+validation_mean = Headline(_validation_terms, mean_headline.value)
+hallusion_average = Headline(_hallusion_terms, _hallusion_value)
+
 HEADLINES: dict[tuple[str, str], Headline] = {  # (benchmark, name of its headline); all others are plain means
     ("MME", "total"): mme_total,
     ("MME", "cognition_percent"): mme_reasoning,
     ("POPE", "Overall"): pope_headline,
+    ("HallusionBench", "Avg"): hallusion_average,
+    ("MMMU_DEV_VAL", "validation|Overall"): validation_mean,
     ("MMSInst", "overall"): mean_of_categories,
 }

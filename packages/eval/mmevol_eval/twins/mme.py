@@ -138,7 +138,7 @@ def _code(scene: Scene, rng: random.Random) -> Pair:
 
 
 def _wrong(scene: Scene, rng: random.Random) -> int:
-    return other(rng, range(10), scene.digit)
+    return other(rng, range(10), scene.digit or 0)
 
 
 def _sided(scene: Scene) -> bool:
