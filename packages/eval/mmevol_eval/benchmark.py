@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from mmevol_core.config import Config
 from mmevol_core.errors import unknown
 
 Method = Literal["rule", "judge", "none"]
@@ -159,3 +160,13 @@ class Benchmark:
             return [verdict(item) for item in items]
         with ThreadPoolExecutor(judge.concurrency) as pool:
             return list(pool.map(verdict, items))
+
+
+class PublishedData(Config):
+    """Where a benchmark's files come from; the keys of `conf/benchmark/*.yaml`."""
+
+    name: str
+    data: str  # file or folder under the benchmarks' path
+    where: str  # where to get it
+    md5: str | None = None  # of the single file, as VLMEvalKit checks it
+    items: int | None = None  # rows as published

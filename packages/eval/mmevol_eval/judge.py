@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
+import yaml
+
+from mmevol_core.chat import Chat, ChatFailure, Endpoint, system, user
+from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import file_digest, read_jsonl
+from mmevol_core.images import ImagePolicy, prepare
+from mmevol_core.journal import Journal
+from mmevol_core.secrets import secret
 from mmevol_eval.benchmark import Judge, Question
+from mmevol_eval.grading.judging import PROMPT_VERSION
 
 
 class ReplayJudge:
@@ -32,16 +42,66 @@ class ReplayJudge:
         return outputs[min(question.call, len(outputs) - 1)]
 
 
-def judge_from(text: str) -> Judge | None:
-    """The judge named on the command line: `none`, `replay:FILE.jsonl`, or a YAML file of an endpoint.
+class ChatJudge:
+    """A judge behind an OpenAI-compatible endpoint; what it said once is kept in a journal and never asked again.
+
+    The key of a verdict is the whole request: model, prompt (with the reply and the images), and the number of the
+    call, which also moves the seed. The endpoint's temperature holds for the first call; later ones are new draws.
+    """
+
+    def __init__(self, endpoint: Endpoint, journal: Path) -> None:
+        self.concurrency = endpoint.concurrency
+        self.name = f"{endpoint.model}/prompts-{PROMPT_VERSION}"
+        key = secret(endpoint.api_key_name, f"the judge {endpoint.model}") if endpoint.api_key_name else None
+        self._where = f"{endpoint.base_url} ({endpoint.model})"
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="judge", daemon=True).start()
+        self._journal = Journal(journal)
+        self._chat = Chat(endpoint, self._journal, key)
+        asyncio.run_coroutine_threadsafe(self._chat.__aenter__(), self._loop).result()
+
+    def ask(self, question: Question) -> str:
+        """The judge's reply; UserError when it cannot be reached or refuses."""
+        pictures = [prepare(_bytes(image), ImagePolicy(), question.index) for image in question.images]
+        turns = [system(question.system)] if question.system else []
+        asked = self._chat.ask([*turns, user(question.prompt, *pictures)], salt=question.call)
+        try:
+            return asyncio.run_coroutine_threadsafe(asked, self._loop).result().text
+        except ChatFailure as failure:
+            raise UserError(
+                f"the judge at {self._where} gave no verdict on item {question.index}: {failure}"
+            ) from failure
+
+    def close(self) -> None:
+        """Commit what the judge said and let go of the endpoint."""
+        asyncio.run_coroutine_threadsafe(self._chat.__aexit__(None, None, None), self._loop).result()
+        self._loop.call_soon_threadsafe(self._journal.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _bytes(image: bytes | Path) -> bytes:
+    return image if isinstance(image, bytes) else image.read_bytes()
+
+
+def judge_from(text: str, journal: Path = Path("judge.sqlite")) -> Judge | None:
+    """The judge named on the command line: `none`, `replay:FILE.jsonl`, or the YAML file of an endpoint.
+
+    `journal` is where an endpoint's verdicts are kept.
 
     Raises:
-        UserError: for anything else.
+        UserError: no such file, or its keys are not those of an endpoint.
     """
     if text == "none":
         return None
     if text.startswith("replay:"):
         return ReplayJudge(Path(text.removeprefix("replay:")))
-    from mmevol_eval.endpoint import judge_from_yaml
-
-    return judge_from_yaml(Path(text))
+    path = Path(text)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"no judge {text!r}; valid: none, replay:FILE.jsonl, or the path of a judge's YAML") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no keys of an endpoint (base_url, model, ...)")
+    return ChatJudge(fit(Endpoint, values, f"judge ({path.name})"), journal)

@@ -10,7 +10,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_json
 from mmevol_eval.benchmark import Benchmark, Graded, Item
 from mmevol_eval.benchmarks import find
-from mmevol_eval.judge import judge_from
+from mmevol_eval.judge import ChatJudge, judge_from
 from mmevol_eval.protocol import Protocol, data_hash
 
 
@@ -20,21 +20,25 @@ def score_file(
     """Score stored predictions and write the result as JSON; return it.
 
     `predictions` holds lines `{"index", "prediction"}`; `protocol` names rules (the benchmark's default when None);
-    `judge` is `none`, `replay:FILE.jsonl` or the path of a judge's YAML.
+    `judge` is `none`, `replay:FILE.jsonl` or the path of a judge's YAML (its verdicts are kept beside `out`).
 
     Raises:
         UserError: unknown benchmark or protocol, unreadable data, or predictions that do not match the items.
     """
     rules_of = find(benchmark)
     rules = rules_of.check_rules(protocol) if protocol else default_rules(rules_of, data)
-    referee = judge_from(judge)
+    referee = judge_from(judge, out.with_suffix(".judge.sqlite"))
     if rules_of.needs_judge and referee is None:
         raise UserError(f"{rules_of.name} is scored by a judge: give --judge replay:FILE.jsonl or a judge's YAML")
     items = list(rules_of.load(data))
     if not items:
         raise UserError(f"{data} holds no items of {rules_of.name}")
     replies = match(items, read_predictions(predictions), predictions)
-    graded = rules_of.grade_all(items, replies, rules, referee)
+    try:
+        graded = rules_of.grade_all(items, replies, rules, referee)
+    finally:
+        if isinstance(referee, ChatJudge):
+            referee.close()
     made_by = Protocol(
         benchmark=rules_of.name,
         version=rules_of.version,

@@ -1,0 +1,122 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmevol_eval.benchmark import MMEVOL, VLMEVALKIT, Item
+from mmevol_eval.benchmarks import gqa
+from mmevol_eval.grading import loose, vqa, yes_no
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        ("Yes", "Yes"),
+        ("No, it is not.", "No"),
+        ("yes/no", "Unknown"),  # the slash becomes a space: both words
+        ("yes-3,4 no", "No"),  # digit-comma-digit: every mark is deleted, "yes34" is no yes
+        ("3,4 yes-no", "Unknown"),  # ... and "yesno" is neither
+        ("There is none", "Unknown"),
+        ("NO!", "No"),
+        ("", "Unknown"),
+        ("nothing", "Unknown"),
+    ],
+)
+def test_yes_or_no_is_read_when_exactly_one_of_the_words_occurs(reply, found):
+    assert yes_no.extract(reply, VLMEVALKIT) == found
+
+
+def test_a_period_after_a_digit_hides_the_word_in_the_kit_only():
+    # "3.yes": the kit keeps a period that follows a digit, so the word is "3.yes"; the old copy makes it "3yes".
+    # "is 3. no": the kit's words are is, 3., no.
+    assert yes_no.extract("is 3. no", VLMEVALKIT) == "No"
+    assert vqa.strip_punctuation("747.", keep_after_digit=True) == "747."
+    assert vqa.strip_punctuation("747.", keep_after_digit=False) == "747"
+    assert vqa.strip_punctuation("3.5.", keep_after_digit=False) == "3.5"
+
+
+def test_only_the_first_32_periods_are_removed_as_in_the_sources():
+    # re.UNICODE is 32 and stands where `sub` takes a count.
+    assert vqa.strip_punctuation("." * 40, keep_after_digit=False) == "." * 8
+    assert yes_no.extract("." * 40 + "yes", VLMEVALKIT) == "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The Cat", "cat"),
+        ("two  dogs", "2 dogs"),
+        ("none", "0"),
+        ("dont", "don't"),
+        ("couldnt've", "couldn't've"),
+        ("couldn'tve", "couldn't've"),
+        ("somebody'd", "somebodyd"),
+        ("ice-cream", "ice cream"),  # no space beside the hyphen: replaced by one
+        ("ice - cream", "ice cream"),  # a space beside it: deleted
+        ("1,000 people", "1000 people"),
+        ("it is 5:30", "it is 5:30"),
+        ("a\nb", "b"),  # new line to space, the article drops
+    ],
+)
+def test_vqa_normalisation_follows_the_official_steps(text, normal):
+    assert vqa.normalise(text) == normal
+
+
+def records(*answers):
+    return [{"answer": answer, "answer_confidence": "yes", "answer_id": n} for n, answer in enumerate(answers, 1)]
+
+
+def test_vqa_accuracy_is_the_mean_over_references_of_agreement_among_the_others():
+    # "cat" x 3, "dog" x 7. For each of the 3 the other two agree: 2/3; for each of the 7 all three: 1.
+    # (3 x 2/3 + 7 x 1) / 10 = 0.9
+    score, _ = vqa.official_accuracy("the Cat", records(*["cat"] * 3, *["dog"] * 7))
+    assert score == pytest.approx(0.9)
+
+
+def test_unanimous_references_are_compared_raw():
+    assert vqa.official_accuracy("Yes", records(*["yes"] * 10))[0] == 0
+    assert vqa.official_accuracy(vqa.for_submission("Yes"), records(*["yes"] * 10))[0] == 1
+    assert vqa.official_accuracy("Yes", records(*["yes"] * 9, "no"))[0] == 1
+    assert vqa.accuracy("Yes", ["yes"] * 10, True) == 1  # the kit always normalises
+
+
+@given(st.text())
+def test_no_text_can_break_the_word_rules(text):
+    for keep in (True, False):
+        assert "  " not in vqa.normalise(text, keep_after_digit=keep)
+    assert yes_no.extract(text, MMEVOL) in {"Yes", "No", "Unknown"}
+    assert 0 <= vqa.official_accuracy(text, records("a", "b", text))[0] <= 1
+    assert isinstance(loose.right(loose.prepared(text, 2, False), "12", False), bool)
+    loose.markers(text)
+    assert 0 <= loose.rouge_l(text, "a b c") <= 1
+
+
+def test_gqa_strips_case_in_the_kit_final_periods_in_llava_and_nothing_officially():
+    item = Item(index="1", question="?", answer="yes")
+    profiles = ("vlmevalkit", "official", "llava_submission")
+    scores = {reply: [gqa.grade(item, reply, rules, None).score for rules in profiles] for reply in ("Yes.", " YES ")}
+    assert scores == {"Yes.": [0, 0, 1], " YES ": [1, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "verdict"),
+    [
+        ("The answer is 104. Because", "100", True),  # within 5 percent
+        ("106", "100", False),
+        ("about 98 or 40", "100", True),  # any number of two and more digits
+        ("7", "7%", True),
+        ("b", "b.", True),
+        ("b and c", "b", False),  # a single letter wants equality
+        ("[1, 2]", "[1, 2]", True),
+        ("(12, 15)", "(12, 15)", False),  # the source cannot succeed here
+        ("red", "dark red", True),
+        ("it is dark red indeed", "dark red", True),
+        ("", "red", False),
+    ],
+)
+def test_self_instruct_answers_are_compared_loosely(said, gold, verdict):
+    assert loose.right(loose.prepared(said, 2, False), loose.prepared(gold, 1, False), False) is verdict
+
+
+def test_rouge_l_is_the_f1_of_the_longest_common_subsequence():
+    # common: "the cat sat" (3); lengths 4 and 5: 2 x 3 / 9
+    assert loose.rouge_l("the black cat sat", "the cat sat on it") == pytest.approx(6 / 9)

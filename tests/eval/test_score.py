@@ -1,0 +1,249 @@
+import json
+import random
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import write_json, write_jsonl
+from mmevol_eval.benchmarks.mme import COGNITION, PERCEPTION
+from mmevol_eval.grading.tsv import write_tsv
+from mmevol_eval.score import score_file
+
+IMAGE = "A" * 68  # never decoded by scoring
+
+
+def files(folder: Path, rows: list[dict[str, str]], replies: list[str], judge: dict[str, list[str]] | None = None):
+    write_tsv(folder / "data.tsv", [{"image": IMAGE, "question": "?", **row} for row in rows])
+    write_jsonl(folder / "p.jsonl", _lines(rows, replies))
+    write_jsonl(folder / "judge.jsonl", [{"index": index, "outputs": said} for index, said in (judge or {}).items()])
+    return folder / "data.tsv", folder / "p.jsonl", folder / "out.json"
+
+
+def _lines(rows, replies):
+    return [{"index": row["index"], "prediction": reply} for row, reply in zip(rows, replies, strict=True)]
+
+
+def test_mme_points_are_those_counted_by_hand(tmp_path):
+    # Each category: two images of two questions. First image both right, second one right.
+    # accuracy 3/4 -> 75, both right 1/2 -> 50: 125 points a category; 10 and 4 categories.
+    rows, replies = [], []
+    for category in (*PERCEPTION, *COGNITION):
+        for image, said in (("x.png", "YN"), ("y.png", "YY")):
+            for answer, letter in zip(("Yes", "No"), said, strict=True):
+                path = f"{category}/{image}"
+                rows.append({"index": str(len(rows)), "answer": answer, "category": category, "image_path": path})
+                replies.append("yes" if letter == "Y" else "no")
+    result = score_file("MME", *files(tmp_path, rows, replies))
+    assert result["scores"]["OCR"] == 125
+    assert (result["scores"]["perception"], result["scores"]["reasoning"]) == (1250, 500)
+    assert result["headline"] == {"name": "total", "value": 1750, "unit": "points", "maximum": 2800}
+    fork = score_file("mme", *files(tmp_path, rows, replies), protocol="mmevol")
+    assert fork["headline"]["value"] == pytest.approx(500 / 8)
+    assert fork["protocol_hash"] != result["protocol_hash"]
+
+
+def test_pope_counts_a_row_once_for_each_of_its_categories_and_unknown_as_no(tmp_path):
+    rows = [
+        {"index": "1", "answer": "Yes", "category": "random,popular"},
+        {"index": "2", "answer": "Yes", "category": "random"},
+        {"index": "3", "answer": "No", "category": "popular"},
+    ]
+    # said Yes, unreadable, Yes. Exploded rows: 1 twice, 2, 3. tp 2, said 3, present 3: P = R = F1 = 2/3; right 2 of 4.
+    result = score_file("POPE", *files(tmp_path, rows, ["yes", "hm", "Yes!"]))
+    assert result["headline"]["value"] == pytest.approx(200 / 3)
+    assert result["scores"]["acc"] == 50
+    assert result["scores"]["random|recall"] == 50
+    assert result["unparsed"] == 1
+
+
+def test_hallusionbench_wants_whole_figures_and_whole_questions(tmp_path):
+    # Set 0: two figures x two questions; one of the four is wrong (figure 1, question 1).
+    rows = [
+        {"index": f"VD_chart_1_0_{figure}_{question}", "answer": "Yes", "category": "VD", "l2-category": "chart"}
+        for figure in (0, 1)
+        for question in (0, 1)
+    ]
+    scores = score_file("HallusionBench", *files(tmp_path, rows, ["yes", "yes", "yes", "no"]))["scores"]
+    assert (scores["aAcc"], scores["fAcc"], scores["qAcc"]) == (75, 50, 50)
+    assert scores["Avg"] == pytest.approx(175 / 3)
+
+
+def test_mmmu_turns_an_open_question_into_a_choice_of_two(tmp_path):
+    rows = [{"index": str(n), "answer": "7 cm", "A": "", "B": "", "split": "validation"} for n in (1, 2)]
+    result = score_file("MMMU_DEV_VAL", *files(tmp_path, rows, ["It is 7 cm", "8"]))
+    assert [item["score"] for item in result["items"]] == [1, 0]
+    assert result["headline"]["value"] == 50
+
+
+def test_a_circular_item_needs_every_rotation_and_asks_the_judge_only_while_all_are_right(tmp_path):
+    options = {"A": "cat", "B": "dog"}
+    turned = {"A": "dog", "B": "cat"}
+    rows = [{"index": str(i + turn), "answer": answer, **texts, "category": "logic_reasoning"}
+            for i in (1, 2, 3) for turn, answer, texts in ((0, "A", options), (1_000_000, "B", turned))]  # fmt: skip
+    replies = ["A", "B", "A", "A", "hm", "B"]  # item 1 right, item 2 wrong by rule, item 3 for the judge
+    data, predictions, out = files(tmp_path, rows, replies, {"3": ["?", "A"]})
+    result = score_file("MMBench_DEV_EN", data, predictions, out, judge=f"replay:{tmp_path / 'judge.jsonl'}")
+    assert [(i["index"], i["score"], i["method"]) for i in result["items"]] == [
+        ("1", 1, "rule"), ("2", 0, "rule"), ("3", 1, "judge"),
+    ]  # fmt: skip
+    alone = score_file("MMBench_DEV_EN", data, predictions, out)
+    assert [(i["score"], i["method"]) for i in alone["items"]][2] == (0, "none")
+    assert alone["scores"]["LR"] == pytest.approx(100 / 3)
+
+
+def test_mathvista_settles_by_rule_then_by_judge_and_sends_a_right_zero_to_the_judge(tmp_path):
+    base = {"question_type": "free_form", "answer_type": "integer", "choices": "", "answer_option": "",
+            "task": "geometry", "skills": "['logic', 'algebra']"}  # fmt: skip
+    rows = [
+        base | {"index": "1", "answer": "7"},
+        base | {"index": "2", "answer": "0"},
+        base | {"index": "3", "answer": "1.5", "answer_type": "float"},
+        base | {"index": "4", "answer": "[1]", "answer_type": "list"},
+        base | {"index": "5", "answer": "b", "question_type": "multi_choice", "choices": "['a1', 'b1']",
+                "answer_option": "B", "skills": "['logic']"},
+    ]  # fmt: skip
+    judge = {"2": ["0"], "3": ["Failed to obtain answer via API.", "1.50"], "4": ["[1]"]}
+    paths = files(tmp_path, rows, ["7", "0", "1.5 cm", "[1]", "b1"], judge)
+    result = score_file("MathVista_MINI", *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")
+    assert [(item["score"], item["method"]) for item in result["items"]] == [
+        (1, "rule"), (1, "judge"), (1, "judge"), (0, "judge"), (1, "rule"),
+    ]  # fmt: skip
+    assert result["scores"]["Overall"] == 80
+    assert result["scores"]["algebra|tot"] == 4
+
+
+def test_mia_bench_reads_one_sentence_and_leaves_other_items_out(tmp_path):
+    row = {"components": "['c', 'd']", "component_weight": "[4, 6]", "component_type": "['mention', 'grammar']"}
+    rows = [row | {"index": index} for index in "123"]
+    good = "score of component 1: 4/4, score of component 2: 3/6, total score: 7/10. Because 1.5: 2/3, and so on"
+    judge = {"1": [good], "2": [good.replace("4/4", "3.5/4")], "3": ["I like it"]}
+    paths = files(tmp_path, rows, ["x"] * 3, judge)
+    replay = f"replay:{tmp_path / 'judge.jsonl'}"
+    result = score_file("MIA-Bench", *paths, judge=replay)
+    assert result["headline"]["value"] == pytest.approx(70)
+    assert (result["scores"]["mention"], result["scores"]["grammar"], result["scores"]["parsed"]) == (1, 0.5, 1)
+    assert [item["score"] for item in result["items"]] == [0.7, None, None]
+    assert result["unparsed"] == 2
+    # MMEvol's script reports the last component instead of the total: 3/6
+    assert score_file("MIA-Bench", *paths, protocol="mmevol", judge=replay)["headline"]["value"] == pytest.approx(50)
+
+
+def test_ratings_of_llava_bench_and_mm_vet_follow_their_parsers(tmp_path):
+    rows = [{"index": i, "category": "conv", "caption": "c", "gpt4_ans": "g"} for i in "12"]
+    paths = files(tmp_path, rows, ["x", "y"], {"1": ["8 6\nwhy"], "2": ["8, 6"]})  # the second has three parts: -1, -1
+    scores = score_file("LLaVABench", *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")["scores"]
+    assert scores["Relative Score (main)"] == pytest.approx(71.4)  # (6 - 1) / (8 - 1)
+    rows = [{"index": i, "answer": "a", "category": "rec,ocr"} for i in "12"]
+    paths = files(tmp_path, rows, ["x", "y"], {"1": ["bad", "1.2", "0.5"], "2": ["no"]})
+    result = score_file("MMVet", *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")
+    assert result["scores"] == {"Overall": 25, "capability|rec": 25, "capability|ocr": 25, "combination|rec_ocr": 25}
+    assert result["unparsed"] == 1
+
+
+def vqa_folder(folder: Path) -> Path:
+    answers = [{"answer": text, "answer_id": n, "answer_confidence": "yes"} for n, text in enumerate(["2"] * 10)]
+    shared = {"question_id": 5, "image_id": 9}
+    write_json(folder / "v2_questions.json", {"questions": [shared | {"question": "How many?"}]})
+    annotation = shared | {"answer_type": "number", "question_type": "how many", "multiple_choice_answer": "2"}
+    write_json(folder / "v2_annotations.json", {"annotations": [annotation | {"answers": answers}]})
+    return folder
+
+
+def test_vqav2_reads_the_official_folder_and_differs_between_raw_and_submitted_replies(tmp_path):
+    folder = vqa_folder(tmp_path / "vqa")
+    write_jsonl(tmp_path / "p.jsonl", [{"index": 5, "prediction": "Two."}])
+    official = score_file("VQAv2", folder, tmp_path / "p.jsonl", tmp_path / "o.json")
+    submitted = score_file("VQAv2", folder, tmp_path / "p.jsonl", tmp_path / "o.json", protocol="llava_submission")
+    assert (official["headline"]["value"], submitted["headline"]["value"]) == (0, 100)
+    assert submitted["scores"]["answer_type|number"] == 100
+
+
+def test_gqa_reports_the_official_breakdown(tmp_path):
+    def question(answer, structural, words):
+        types = {"structural": structural, "semantic": "attr", "detailed": "color"}
+        steps = [{"operation": "select", "argument": "dog"}, {"operation": "query: name", "argument": ""}]
+        return {"question": words, "answer": answer, "imageId": "1", "isBalanced": True, "types": types,
+                "semantic": steps, "groups": {"global": "colors"}}  # fmt: skip
+
+    questions = {"1": question("red", "query", "What color ?"), "2": question("red", "query", "Which color ?"),
+                 "3": question("no", "verify", "Is it ?"), "4": {"isBalanced": False}}  # fmt: skip
+    write_json(tmp_path / "gqa" / "testdev_balanced_questions.json", questions)
+    write_jsonl(tmp_path / "p.jsonl", _lines([{"index": i} for i in "123"], ["red", "blue", "no"]))
+    scores = score_file("GQA", tmp_path / "gqa", tmp_path / "p.jsonl", tmp_path / "o.json")["scores"]
+    assert (scores["open"], scores["binary"], scores["steps|1"]) == (50, 100, pytest.approx(200 / 3))
+    # one group: red twice expected and once said, (1-2)^2/2 = 0.5; no once and once, 0. Weighted by size: 0.5 / 100
+    assert scores["distribution"] == pytest.approx(0.5 / 100)
+
+
+def test_self_instruct_leaves_summaries_out_and_scores_routes_by_their_markers(tmp_path):
+    rows = [
+        {"question_id": 1, "image": "a.png", "text": "?", "answer": "100", "type": "MATH_REASONING", "source": "chart"},
+        {"question_id": 2, "image": "a.png", "text": "?", "answer": "a b", "type": "SUMMARY", "source": "chart"},
+        {"question_id": 3, "image": "b.png", "text": "?", "answer": "", "source": "maze", "markers": ["A1", "B2"]},
+    ]
+    write_json(tmp_path / "mmsi" / "questions.json", rows)
+    lines = _lines([{"index": i} for i in "123"], ["The answer is 102.", "a b", "go A1, A1"])
+    write_jsonl(tmp_path / "p.jsonl", lines)
+    paths = (tmp_path / "mmsi", tmp_path / "p.jsonl", tmp_path / "o.json")
+    result = score_file("MMSInst", *paths, protocol="without_nlp")
+    assert result["scores"] == {"mean": 75, "chart": 100, "maze": 50, "summary_rouge_l": 1}
+    assert result["items"][1]["score"] is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([{"index": "1", "prediction": "A"}], "lacks 1 of 2 predictions"),
+        ([{"index": "1", "prediction": "A"}, {"index": 1, "prediction": "B"}], "occurs twice"),
+        ([{"index": "1", "prediction": None}], "prediction must be text"),
+        ([{"id": "1"}], "record 1: expected"),
+    ],
+)
+def test_predictions_that_do_not_fit_stop_the_score(tmp_path, lines, message):
+    data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
+    write_jsonl(predictions, lines)
+    with pytest.raises(UserError, match=message):
+        score_file("MMStar", data, predictions, out)
+    assert not out.exists()
+
+
+def test_a_judged_benchmark_without_a_judge_and_an_unknown_protocol_are_refused(tmp_path):
+    paths = files(tmp_path, [{"index": "1", "answer": "A", "category": "rec"}], ["A"])
+    with pytest.raises(UserError, match="--judge"):
+        score_file("MMVet", *paths)
+    with pytest.raises(UserError, match=r"unknown protocol 'vlmeval'.*vlmevalkit"):
+        score_file("MMStar", *paths, protocol="vlmeval")
+    with pytest.raises(UserError, match="no judge outputs for item '1'"):
+        score_file("MMVet", *paths, judge=f"replay:{paths[1].parent / 'judge.jsonl'}")
+
+
+def test_the_written_file_is_the_result_and_scoring_twice_gives_the_same(tmp_path):
+    paths = files(tmp_path, [{"index": "1", "answer": "A", "A": "None", "B": "N/A"}], ["N/A"])
+    first = score_file("MMStar", *paths)
+    assert json.loads(paths[2].read_text()) == first == score_file("MMStar", *paths)
+    assert first["items"] == [{"index": "1", "score": 0.0, "parsed": "B", "method": "rule"}]
+
+
+def test_the_hash_changes_with_every_part_of_the_protocol(tmp_path):
+    rows = [{"index": "1", "answer": "A", "A": "x", "B": "y"}]
+    paths = files(tmp_path, rows, ["A"], {"1": ["A"]})
+    replay = f"replay:{tmp_path / 'judge.jsonl'}"
+    hashes = [score_file("MMStar", *paths, protocol=rules)["protocol_hash"] for rules in ("vlmevalkit", "mmevol")]
+    hashes.append(score_file("MMStar", *paths, judge=replay)["protocol_hash"])
+    paths = files(tmp_path, [rows[0] | {"question": "other"}], ["A"])
+    hashes.append(score_file("MMStar", *paths)["protocol_hash"])
+    assert all(one != other for one, other in pairwise(sorted(hashes)))
+
+
+def test_ten_thousand_predictions_are_scored_within_five_seconds(tmp_path):
+    rng = random.Random(0)
+    options = {letter: f"option number {n} of some length" for n, letter in enumerate("ABCD")}
+    rows = [{"index": str(n), "answer": rng.choice("ABCD"), **options, "category": "c"} for n in range(10_000)]
+    replies = [rng.choice(["A", "The answer is B", "option number 2 of some length", "no idea " * 20]) for _ in rows]
+    paths = files(tmp_path, rows, replies)
+    start = time.perf_counter()
+    assert score_file("MMStar", *paths)["n"] == 10_000
+    assert time.perf_counter() - start < 5
