@@ -11,11 +11,11 @@ from mmevol_core.transport import retry_after
 
 
 def test_the_window_grows_to_its_maximum_with_answers():
-    window = Window(100)
-    assert window.limit == 50
-    for _ in range(60):
-        window.report(overloaded=False)
+    window = Window(200)
     assert window.limit == 100
+    for _ in range(100):
+        window.report(overloaded=False)
+    assert window.limit == 200
 
 
 def test_a_few_faults_do_not_shrink_the_window():

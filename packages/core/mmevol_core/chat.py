@@ -4,51 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Self
 
+from mmevol_core.asker import Asker, ChatStats
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
 from mmevol_core.flow import run
 from mmevol_core.journal import Attempt, Journal
 from mmevol_core.limits import Breaker, Budget, Rate, Window
-from mmevol_core.messages import ChatFailure, Message, Reply, Request, build, read_completion, system, user
+from mmevol_core.messages import ChatFailure, Completion, Message, Reply, Request, system, user
 from mmevol_core.transport import Outcome, Transport
 
-__all__ = ["Chat", "ChatFailure", "ChatStats", "Endpoint", "Message", "Reply", "run", "system", "user"]
+__all__ = [
+    "Asker",
+    "Chat",
+    "ChatFailure",
+    "ChatStats",
+    "Endpoint",
+    "Message",
+    "Reply",
+    "connect",
+    "run",
+    "system",
+    "user",
+]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0  # exponential back-off between attempts of one request
 
 
-@dataclass
-class ChatStats:
-    """What happened since the client was made; `failures` counts rows by reason, `errors` counts attempts by class."""
-
-    requests: int = 0
-    answered: int = 0
-    cached: int = 0
-    shared: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float = 0.0
-    failures: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-
-
-class Chat:
+class Chat(Asker):
     """A client of one endpoint. Use it as `async with Chat(endpoint, journal, api_key) as chat`."""
 
     def __init__(self, endpoint: Endpoint, journal: Journal, api_key: str | None = None) -> None:
-        self.endpoint, self.stats = endpoint, ChatStats()
-        self._journal, self._key = journal, api_key
-        self._flying: dict[bytes, asyncio.Future[None]] = {}
+        super().__init__(endpoint, journal, api_key)
         self._stop: UserError | None = None
 
-    async def __aenter__(self) -> Chat:
+    async def __aenter__(self) -> Self:
         end = self.endpoint
         self._transport = Transport(end, self._key)
         self.window = Window(end.concurrency)
@@ -67,54 +60,6 @@ class Chat:
     def rows_in_flight(self) -> int:
         """How many rows to work on at once: some wait for their next attempt while others use the slots."""
         return self.endpoint.concurrency + self.endpoint.concurrency // 4 + 1
-
-    async def ask(
-        self, messages: Sequence[Message], *, schema: Mapping[str, Any] | None = None, salt: int = 0
-    ) -> Reply:
-        """The model's answer, from the journal when it has been given before.
-
-        `schema` (JSON schema) constrains the answer where `endpoint.structured` says the server can; another `salt`
-        asks the same thing afresh. Equal questions asked at the same time share one request.
-
-        Raises:
-            ChatFailure: this row has no answer.
-            UserError: no row can have one now (key, address, dead server, budget, disk). What was answered is kept.
-        """
-        try:
-            request = build(messages, self.endpoint, schema, salt)
-            cached = True
-            while (found := self._journal.get(request.key)) is None:
-                flying = self._flying.get(request.key)
-                if flying is None:
-                    await self._fetch(request)
-                    cached = False
-                else:
-                    self.stats.shared += 1
-                    await asyncio.wait([flying])
-                    if not flying.cancelled():
-                        flying.result()
-            self.stats.cached += cached
-            completion = read_completion(found[0])
-            if completion is None:
-                raise UserError(f"journal {self._journal.path} holds a damaged answer; move it away to start afresh")
-            return completion.reply(found[1], cached)
-        except ChatFailure as failure:
-            self.stats.failures[failure.reason] += 1
-            raise
-
-    async def _fetch(self, request: Request) -> None:
-        """Attempt until the journal has the answer; whoever asks for the same key meanwhile waits for this future."""
-        flying = self._flying[request.key] = asyncio.get_running_loop().create_future()
-        try:
-            await self._until_answered(request)
-        except (ChatFailure, UserError) as error:
-            flying.set_exception(error)
-            flying.exception()  # there may be nobody else to see it
-            raise
-        finally:
-            del self._flying[request.key]
-            if not flying.done():
-                flying.cancel()
 
     async def _until_answered(self, request: Request) -> None:
         tries = 0
@@ -219,5 +164,14 @@ class Chat:
         self._check()
 
 
-def _sum(done: Any) -> float:
+def connect(endpoint: Endpoint, journal: Journal, api_key: str | None = None) -> Asker:
+    """The client that the configuration asks for: single requests, or batches when `endpoint.batch` is set."""
+    if endpoint.batch is None:
+        return Chat(endpoint, journal, api_key)
+    from mmevol_core.batch import BatchChat
+
+    return BatchChat(endpoint, journal, api_key)
+
+
+def _sum(done: Completion) -> float:
     return float(done.prompt_tokens + done.completion_tokens)

@@ -9,6 +9,16 @@ from pydantic import Field, model_validator
 from mmevol_core.config import Config
 
 
+class BatchSettings(Config):
+    """Use of the server's Batch API instead of single requests; limits are OpenAI's published ones or lower."""
+
+    max_requests: int = Field(default=10_000, ge=1, le=50_000)  # in one batch; also the rows in flight
+    max_mb: int = Field(default=100, ge=1, le=200)  # of one input file
+    gather_s: float = Field(default=5.0, gt=0)  # submit when nothing was added for so long
+    poll_s: float = Field(default=30.0, gt=0)  # between two looks at a batch
+    price: float = Field(default=0.5, gt=0, le=1)  # share of the normal price
+
+
 class Endpoint(Config):
     """An OpenAI-compatible server and one model on it; the keys of `conf/teacher/*.yaml` and `conf/judge/*.yaml`."""
 
@@ -27,6 +37,7 @@ class Endpoint(Config):
     deadline_s: float = Field(default=120.0, gt=0)  # of one attempt
     max_attempts: int = Field(default=8, ge=1)  # of one request; rate limiting (429) does not count
     patience_s: float = Field(default=30.0, gt=0)  # stop when nothing at all was answered for so long
+    batch: BatchSettings | None = None  # None: single requests
     max_usd: float | None = Field(default=None, ge=0)
     usd_per_m_prompt: float = Field(default=0.0, ge=0)  # price of a million tokens
     usd_per_m_completion: float = Field(default=0.0, ge=0)

@@ -9,7 +9,8 @@ from types import TracebackType
 
 from mmevol_core.errors import UserError
 
-START = 16  # requests in flight at the very beginning, unless half of the maximum is more
+START = 64  # requests in flight at the very beginning, unless half of the maximum is more
+JUDGED = 16  # results that are judged together, or as many as are in flight
 TOLERATED = 0.25  # share of overload signs (429, 5xx, timeouts) that is taken for noise
 SHRINK, GROW = 0.7, 1.1  # multiplicative decrease and increase of the window
 BURST_S = 1.0  # a rate limit may be caught up by this many seconds
@@ -63,7 +64,7 @@ class Window:
         self._bad += overloaded
         if self._starting and not overloaded:
             self.limit = min(self.most, self.limit + 1)
-        if self._seen < max(START, self.limit):
+        if self._seen < max(JUDGED, self.limit):
             return
         if self._bad > TOLERATED * self._seen:
             self.limit, self._starting = max(1.0, self.limit * SHRINK), False

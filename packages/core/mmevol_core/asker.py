@@ -1,0 +1,105 @@
+"""Anything that answers messages: the journal first, then one way or another the model."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from mmevol_core.endpoint import Endpoint
+from mmevol_core.errors import UserError
+from mmevol_core.journal import Journal
+from mmevol_core.messages import ChatFailure, Message, Reply, Request, build, read_completion
+
+
+@dataclass
+class ChatStats:
+    """What happened since the client was made; `failures` counts rows by reason, `errors` counts attempts by class."""
+
+    requests: int = 0
+    answered: int = 0
+    cached: int = 0
+    shared: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    failures: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+class Asker(ABC):
+    """Answers from the journal, and what is not there from the model. An async context manager."""
+
+    def __init__(self, endpoint: Endpoint, journal: Journal, api_key: str | None = None) -> None:
+        self.endpoint, self.stats = endpoint, ChatStats()
+        self._journal, self._key = journal, api_key
+        self._flying: dict[bytes, asyncio.Future[None]] = {}
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    @abstractmethod
+    def rows_in_flight(self) -> int:
+        """How many rows to work on at once."""
+
+    @abstractmethod
+    async def _until_answered(self, request: Request) -> None:
+        """Return when the journal has the answer. Raises ChatFailure or UserError otherwise."""
+
+    async def ask(
+        self, messages: Sequence[Message], *, schema: Mapping[str, Any] | None = None, salt: int = 0
+    ) -> Reply:
+        """The model's answer, from the journal when it has been given before.
+
+        `schema` (JSON schema) constrains the answer where `endpoint.structured` says the server can; another `salt`
+        asks the same thing afresh. Equal questions asked at the same time share one request.
+
+        Raises:
+            ChatFailure: this row has no answer.
+            UserError: no row can have one now (key, address, dead server, budget, disk). What was answered is kept.
+        """
+        try:
+            request = build(messages, self.endpoint, schema, salt)
+            cached = True
+            while (found := self._journal.get(request.key)) is None:
+                flying = self._flying.get(request.key)
+                if flying is None:
+                    await self._fetch(request)
+                    cached = False
+                else:
+                    self.stats.shared += 1
+                    await asyncio.wait([flying])
+                    if not flying.cancelled():
+                        flying.result()
+            self.stats.cached += cached
+            completion = read_completion(found[0])
+            if completion is None:
+                raise UserError(f"journal {self._journal.path} holds a damaged answer; move it away to start afresh")
+            return completion.reply(found[1], cached)
+        except ChatFailure as failure:
+            self.stats.failures[failure.reason] += 1
+            raise
+
+    async def _fetch(self, request: Request) -> None:
+        """Attempt until the journal has the answer; whoever asks for the same key meanwhile waits for this future."""
+        flying = self._flying[request.key] = asyncio.get_running_loop().create_future()
+        try:
+            await self._until_answered(request)
+        except (ChatFailure, UserError) as error:
+            flying.set_exception(error)
+            flying.exception()  # there may be nobody else to see it
+            raise
+        finally:
+            del self._flying[request.key]
+            if not flying.done():
+                flying.cancel()

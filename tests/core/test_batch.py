@@ -1,0 +1,130 @@
+"""Batches through the openai SDK against the mock's Files and Batch endpoints."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.chatting import endpoint, numbered
+from support.mock_teacher import MockTeacher
+
+from mmevol_core import batch
+from mmevol_core.chat import ChatFailure, Endpoint, Reply, connect, run, user
+from mmevol_core.endpoint import BatchSettings
+from mmevol_core.errors import UserError
+from mmevol_core.journal import Journal
+
+QUICK = BatchSettings(gather_s=0.05, poll_s=0.05, max_requests=100)
+
+
+def ask_all(end: Endpoint, journal: Path, questions: list[str], api_key: str | None = None):
+    async def work():
+        async with connect(end, store, api_key) as chat:
+
+            async def one(question: str):
+                try:
+                    return await chat.ask([user(question)])
+                except ChatFailure as failure:
+                    return failure
+
+            return {q: r async for q, r in run(questions, one, chat.rows_in_flight)}, chat.stats
+
+    with Journal(journal) as store:
+        return asyncio.run(work())
+
+
+def test_every_question_is_answered_in_few_batches_and_never_again(tmp_path):
+    with MockTeacher() as teacher:
+        end = endpoint(teacher.base_url, batch=QUICK)
+        replies, _ = ask_all(end, tmp_path / "j.sqlite", numbered(250))
+        again, stats = ask_all(endpoint(teacher.base_url), tmp_path / "j.sqlite", numbered(250))
+        batches = len(teacher.server.batches.batches)
+        assert teacher.stats()["duplicate_requests"] == 0
+    assert all(isinstance(reply, Reply) for reply in replies.values())
+    assert {q: r.text for q, r in replies.items()} == {q: r.text for q, r in again.items()}
+    assert stats.cached == 250  # one journal for both ways of asking
+    assert 3 <= batches <= 6
+
+
+def stop_expiring(teacher: MockTeacher) -> None:
+    """The mock expires the same lines every time; wait for the first such batch, then let all be done."""
+    while not any(made["status"] == "expired" for made in list(teacher.server.batches.batches.values())):
+        time.sleep(0.01)
+    teacher.cfg.share_batch_expired = 0.0
+
+
+def test_expired_and_failed_lines_are_submitted_again_until_answered(tmp_path):
+    with MockTeacher(share_batch_expired=0.3, share_500=0.1, share_429=0.1) as teacher:
+        end = endpoint(teacher.base_url, batch=QUICK, max_attempts=30)
+        threading.Thread(target=stop_expiring, args=(teacher,), daemon=True).start()
+        replies, stats = ask_all(end, tmp_path / "j.sqlite", numbered(60))
+        assert teacher.stats()["duplicate_requests"] == 0
+    assert all(isinstance(reply, Reply) for reply in replies.values())
+    assert {"batch_expired", "http_500", "http_429"} <= set(stats.errors)
+
+
+def test_a_refused_line_costs_only_itself(tmp_path):
+    with MockTeacher(share_poison=0.2) as teacher:
+        replies, stats = ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(80))
+    refused = [reply for reply in replies.values() if isinstance(reply, ChatFailure)]
+    assert {failure.reason for failure in refused} == {"refused"}
+    assert 3 < len(refused) < 40
+    assert stats.failures == {"refused": len(refused)}
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[3:5]
+from test_batch import QUICK, ask_all
+from support.chatting import endpoint, numbered
+ask_all(endpoint(sys.argv[1], batch=QUICK), Path(sys.argv[2]), numbered(100))
+"""
+
+
+@pytest.mark.parametrize("forget_the_id", [False, True], ids=["noted", "killed before its id was noted"])
+def test_a_batch_submitted_by_a_killed_process_is_fetched_by_the_next_one(tmp_path, forget_the_id):
+    with MockTeacher(batch_delay=1.5) as teacher:
+        here = Path(__file__).parent
+        command = [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            teacher.base_url,
+            str(tmp_path / "j.sqlite"),
+            str(here),
+            str(here.parent),
+        ]
+        state = tmp_path / "j.sqlite.batches.json"
+        with subprocess.Popen(command) as process:
+            while not (state.exists() and "batch_" in state.read_text()):
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.kill()
+        if forget_the_id:
+            text = state.read_text()
+            start = text.index('"batch_')
+            state.write_text(text[:start] + "null" + text[text.index(",", start) :])
+        replies, _ = ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(100))
+        assert len(teacher.server.batches.batches) == 1
+        assert teacher.stats()["requests"] == 100
+    assert all(isinstance(reply, Reply) for reply in replies.values())
+
+
+def test_a_refused_batch_and_a_dead_port_stop_the_run_with_a_hint(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "RETRIES", 0)
+    with MockTeacher(batch_max_requests=5) as teacher, pytest.raises(UserError, match=r"lower batch\.max_requests"):
+        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(20))
+    with pytest.raises(UserError, match="no connection"):
+        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j2.sqlite", numbered(2))
+
+
+def test_the_batch_price_is_what_the_journal_counts(tmp_path):
+    with MockTeacher() as teacher:
+        end = endpoint(teacher.base_url, batch=QUICK, usd_per_m_prompt=10.0, usd_per_m_completion=10.0)
+        _, stats = ask_all(end, tmp_path / "j.sqlite", numbered(10))
+    # half of the normal price: 10 dollars for a million tokens
+    assert stats.usd == pytest.approx(0.5 * 10e-6 * (stats.prompt_tokens + stats.completion_tokens))
