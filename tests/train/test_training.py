@@ -17,6 +17,7 @@ from mmevol_core.files import read_jsonl
 from mmevol_train import finetune, pretrain
 from mmevol_train.checkpoint import fingerprint, is_complete, load
 from mmevol_train.config import FinetuneConfig, PretrainConfig
+from mmevol_train.trainer import PartsTrainer
 
 OFF = {"wandb": "off"}
 COMMON = {
@@ -141,6 +142,31 @@ def _lines(out):
     return path.read_bytes().splitlines() if path.is_file() else []
 
 
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+@pytest.mark.parametrize("changes", [{"batching": "packed", "pack_length": 800}, {"lora": LORA}, {"accumulate": 2}])
+def test_packed_adapted_and_accumulated_runs_resume_exactly(base, tmp_path, monkeypatch, changes):
+    config = tune(base[1], epochs=6, save_every_steps=4, **changes)
+    undisturbed, broken = folder(tmp_path, "undisturbed"), folder(tmp_path, "broken")
+    expected = finetune.run(config, inputs(base), undisturbed)
+    logged = PartsTrainer.log
+
+    def interrupted(self, logs, start_time=None):
+        logged(self, logs, start_time)
+        if self.state.global_step == 10:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(PartsTrainer, "log", interrupted)
+        finetune.run(config, inputs(base), broken)
+    found = finetune.run(config, inputs(base), broken)
+    assert losses(broken) == losses(undisturbed)
+    assert len(losses(broken)) == found.metrics["steps"] > 10
+    assert found.metrics["weights"] == expected.metrics["weights"]
+
+
 def test_a_half_written_checkpoint_is_never_resumed_from(base, tmp_path):
     from mmevol_train.checkpoint import latest, mark_complete
 
@@ -156,6 +182,7 @@ def test_a_half_written_checkpoint_is_never_resumed_from(base, tmp_path):
     assert not is_complete(tmp_path / "training" / "checkpoint-5")
 
 
+@pytest.mark.parametrize("base", ["llama3"], indirect=True)
 def test_sigterm_writes_a_checkpoint_and_the_same_call_goes_on(base, tmp_path):
     config = tune(base[1], epochs=8)
     out, undisturbed = folder(tmp_path, "out"), folder(tmp_path, "undisturbed")

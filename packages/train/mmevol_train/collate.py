@@ -28,7 +28,7 @@ class Collator:
         for number, row in enumerate(rows):
             ids[number, : len(row["ids"])] = row["ids"]
             labels[number, : len(row["ids"])] = row["labels"]
-        batch = {"input_ids": torch.from_numpy(ids), **heads(labels), **pixels(rows)}
+        batch: dict[str, Any] = {"input_ids": torch.from_numpy(ids), **heads(labels), **pixels(rows)}
         batch["tokens"] = sum(len(row["ids"]) for row in rows)
         batch["rows"] = [row["row"] for row in rows]
         return batch

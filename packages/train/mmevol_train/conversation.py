@@ -110,7 +110,7 @@ def render_answer(
     Raises:
         BadRow: naming what does not fit.
     """
-    messages = []
+    messages: list[dict[str, str]] = []
     for number, turn in enumerate(turns):
         role, text = ROLES.get(turn["from"]), clean(collapse(turn["value"]), special, policy)
         if role is None:

@@ -131,7 +131,7 @@ class Conversations(Dataset[dict[str, Any]]):
 
     def __init__(self, corpus: Corpus, images: Path, reading: Reading, cache_mb: int = 0) -> None:
         self._rows, self._images, self._reading = corpus.rows, images, reading
-        self._slot = reading.tokenizer.token_to_id(IMAGE)
+        self._slot = int(reading.tokenizer.token_to_id(IMAGE) or 0)
         self._cache: dict[str, Views] = {}
         self._room = cache_mb * 2**20
 

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmevol_core.errors import UserError
+from mmevol_train.packing import pack
 
 SORTED_BATCHES = 32  # batches that are sorted by length together: little padding and still a random order
+PACKED_BLOCK = 2**16  # rows packed together
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,25 @@ def epoch(lengths: NDArray[np.int64], batch_size: int, seed: int) -> list[list[i
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
+def packed_epoch(lengths: NDArray[np.int64], capacity: int, seed: int) -> list[list[int]]:
+    """One pass over all rows in packed rows of at most `capacity` tokens, in random order.
+
+    Rows are packed within random blocks, so that the same rows do not meet in every epoch.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(lengths))
+    bins = []
+    for start in range(0, len(order), PACKED_BLOCK):
+        rows = order[start : start + PACKED_BLOCK]
+        bins += [rows[places].tolist() for places in pack(lengths[rows], capacity)]
+    return [bins[place] for place in generator.permutation(len(bins))]
+
+
 def plan(
     lengths: NDArray[np.int64], batch_size: int, *, epochs: int, seed: int, multiple: int = 1,
-    max_batches: int | None = None, tokens: int | None = None,
+    max_batches: int | None = None, tokens: int | None = None, pack_length: int | None = None,
 ) -> Plan:  # fmt: skip
-    """Batches of a whole run.
+    """Batches of a whole run: of `batch_size` rows, or packed rows of `pack_length` tokens.
 
     `tokens` (of another arm) replaces `epochs`: passes go on until the sum of lengths is as near to it as whole
     batches allow. `multiple` is ranks x accumulated micro-batches: an incomplete last group is left out and counted.
@@ -59,7 +75,9 @@ def plan(
     batches: list[list[int]] = []
     number, seen = 0, 0
     while (number < epochs) if tokens is None else (seen < tokens):
-        for batch in epoch(lengths, batch_size, seed + number):
+        passed = seed + number
+        one = epoch(lengths, batch_size, passed) if pack_length is None else packed_epoch(lengths, pack_length, passed)
+        for batch in one:
             size = int(lengths[batch].sum())
             if tokens is not None and seen + size / 2 > tokens and batches:
                 seen = tokens

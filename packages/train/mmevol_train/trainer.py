@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -24,6 +25,7 @@ from mmevol_train.config import TrainConfig
 from mmevol_train.images import Normalizer
 from mmevol_train.sampler import Plan
 
+LEARNED = "learned.safetensors"
 PARTS = ("vision", "projector", "language_model")
 
 
@@ -122,7 +124,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         self._seen = {"tokens": 0, "supervised": 0, "padded": 0}
         self._rows: list[int] = []
         self._since = time.perf_counter()
-        self.last_loss: float | None = None
+        self._room = config.pack_length if config.batching == "packed" else 0
 
     def get_train_dataloader(self) -> Any:
         """Batches of the plan; accelerate deals them to the ranks in turn and skips those a checkpoint has seen."""
@@ -135,6 +137,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with one group per part; biases and norms are not decayed."""
+        self.optimizer: Any
         if self.optimizer is None:
             groups = []
             for group in self._groups:
@@ -156,7 +159,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         self._seen["tokens"] += inputs.pop("tokens")
         self._seen["supervised"] += len(inputs["targets"])
-        self._seen["padded"] += inputs["input_ids"].numel()
+        self._seen["padded"] += max(inputs["input_ids"].numel(), self._room)
         self._rows += inputs.pop("rows")
         ready: dict[str, Any] = super()._prepare_inputs(inputs)
         if "pixel_values" in ready:
@@ -175,6 +178,10 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted: it walks over all parameters at every step."""
+        return 0
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Track one step; a loss that is no number stops the run with the rows named."""
         if "grad_norm" not in logs:
@@ -184,7 +191,6 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             raise UserError(f"loss {logs['loss']} at step {self.state.global_step}; rows of the step: {rows}", status=3)
         now, seen = time.perf_counter(), self._seen
         rates = {f"lr/{group['part']}": group["lr"] for group in self._last_rates}
-        self.last_loss = logs["loss"]
         values = {
             "loss": logs["loss"], "grad_norm": logs["grad_norm"], **rates,
             "tokens": seen["tokens"], "supervised_share": seen["supervised"] / max(seen["tokens"], 1),
@@ -213,16 +219,31 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         Trainer itself would call load_state_dict(strict=False), but save_pretrained writes LLaVA-NeXT's parameters
         under their published names: nothing would fit, nothing would be loaded, and nothing would be said.
         """
+        if self._config.lora is not None:
+            self._load_learned(Path(resume_from_checkpoint) / LEARNED)
+            return
         if not isinstance(self.model, PreTrainedModel) or self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         stored = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
         self.model.load_state_dict(stored.state_dict(), strict=True)
 
+    def _load_learned(self, path: Path) -> None:
+        """What adapters leave to learn: also projector and tower, which an adapter's own file does not hold."""
+        stored = load_file(path)
+        learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        assert stored.keys() == learned.keys()
+        with torch.no_grad():
+            for name, parameter in learned.items():
+                parameter.copy_(stored[name])
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            if self._config.lora is not None:
+                learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+                save_file(learned, folder / LEARNED)
             mark_complete(folder, self.state.global_step)
             keep_last(folder.parent, self._config.keep_checkpoints)
 

@@ -18,12 +18,13 @@ from transformers import TrainingArguments
 from mmevol_core.errors import UserError
 from mmevol_core.progress import Progress
 from mmevol_core.stage import StageResult
-from mmevol_core.tracking import FILE_NAME, Tracker
+from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
 from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
 from mmevol_train.config import TrainConfig
 from mmevol_train.dataset import Conversations, Corpus, Reading, read_corpus
 from mmevol_train.images import Normalizer
+from mmevol_train.packing import PackedCollator, check_packing, use_packing
 from mmevol_train.sampler import Plan, plan
 from mmevol_train.trainer import PartsTrainer, Watch, freeze
 
@@ -44,29 +45,34 @@ def train(
     reading = reading_of(config, stage, processor)
     corpus = read_corpus(data, images, reading, config.max_bad_share)
     order = make_plan(config, corpus, _tokens(match, images, reading, config))
+    model = adapted(model, config)
     groups = freeze(model, config)
     for group in groups:
         log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", group.row())
     steps = len(order.batches) // (config.accumulate * world_size()) or 1
     work = out_dir / "training"
     previous = checkpoint.latest(work)
+    rows = Conversations(corpus, images, reading, config.image_cache_mb)
+    collator: Collator | PackedCollator = Collator(processor.tokenizer.pad_token_id)
+    if config.batching == "packed":
+        _start_packing(model, [rows[index] for index in order.batches[0]], collator, _normalizer(processor))
+        collator = PackedCollator()
     with Progress(out_dir, stage, steps, "steps") as progress, _tracker(config, stage, out_dir, previous) as tracker:
         watch = Watch(config, progress, alone=world_size() == 1)
         trainer = PartsTrainer(
             config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker, model=model,
-            args=arguments(config, work, steps),
-            train_dataset=Conversations(corpus, images, reading, config.image_cache_mb),
-            data_collator=Collator(processor.tokenizer.pad_token_id), callbacks=[watch],
+            args=arguments(config, work, steps), train_dataset=rows, data_collator=collator, callbacks=[watch],
         )  # fmt: skip
         with _stops_politely(watch):
             trainer.train(resume_from_checkpoint=str(previous) if previous else None)
         if watch.stop_asked and trainer.state.global_step < steps:
             raise UserError(f"stopped at step {trainer.state.global_step}; the same command continues", status=130)
+    losses = read_metrics(out_dir / FILE_NAME)
     result = _finish(config, trainer, processor, out_dir)
     shutil.rmtree(work, ignore_errors=True)
     metrics = {
         "train_samples": sum(map(len, order.batches)), "train_tokens": order.total(corpus.lengths),
-        "supervised_tokens": order.total(corpus.supervised), "steps": steps, "final_loss": trainer.last_loss,
+        "supervised_tokens": order.total(corpus.supervised), "steps": steps, "final_loss": losses[-1]["loss"] if losses else None,
         "rows": corpus.accounting(), "rows_dropped_at_end": order.dropped,
         "trainable": [group.row() for group in groups],
         "seconds": time.monotonic() - started, **result,
@@ -93,6 +99,31 @@ def prepare_process(config: TrainConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
+
+
+def adapted(model: Any, config: TrainConfig) -> Any:
+    """The model with low-rank adapters on its language model when the configuration asks for them."""
+    if config.lora is None:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    names = "|".join(config.lora.targets)
+    shape = LoraConfig(
+        r=config.lora.rank, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout,
+        target_modules=rf".*language_model\..*\.({names})",
+    )  # fmt: skip
+    return get_peft_model(model, shape)
+
+
+def _start_packing(model: Any, rows: list[dict[str, Any]], padded: Collator, normalizer: Normalizer) -> None:
+    """Switch the attention and prove on the first real batch that packing changes nothing."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    use_packing(inner)
+    batches = [PackedCollator()(rows), padded(rows)]
+    for batch in batches:
+        if "pixel_values" in batch:
+            batch["pixel_values"] = normalizer(batch["pixel_values"]).to(inner.dtype)
+    check_packing(inner.eval(), batches[0], batches[1], 1e-5 if inner.dtype == torch.float32 else 2e-2)
 
 
 def world_size() -> int:
@@ -123,7 +154,7 @@ def make_plan(config: TrainConfig, corpus: Corpus, tokens: int | None) -> Plan:
     limit = config.max_steps * multiple if config.max_steps else None
     return plan(
         corpus.lengths, config.batch_size, epochs=config.epochs, seed=config.seed, multiple=multiple, max_batches=limit,
-        tokens=tokens,
+        tokens=tokens, pack_length=config.pack_length if config.batching == "packed" else None,
     )  # fmt: skip
 
 
@@ -167,6 +198,8 @@ def _finish(config: TrainConfig, trainer: Any, processor: Any, out_dir: Path) ->
     """Save the result as a plain Hugging Face folder and have a fresh process try it."""
     folder = out_dir / "checkpoint"
     model = trainer.accelerator.unwrap_model(trainer.model)
+    model = model.merge_and_unload() if config.lora is not None else model
+    model.model.language_model.set_attn_implementation(config.backbone.attention)
     checkpoint.save(model, processor, folder)
     found: dict[str, Any] = {"weights": checkpoint.fingerprint(folder)}
     if config.verify:

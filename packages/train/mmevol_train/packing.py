@@ -1,0 +1,133 @@
+"""Packing: several conversations in one row, none of which can see another.
+
+Rows are packed by true token length. Every segment starts again at position 0 and attends only to itself: through
+FlashAttention's variable-length kernels where they are installed, elsewhere through an attention function that is
+registered with transformers under `segment_sdpa` and works segment by segment, so that a packed row costs the sum of
+its segments' squares and not the square of their sum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from mmevol_core.errors import UserError
+from mmevol_train.collate import heads, pixels
+
+SEGMENT_SDPA = "segment_sdpa"
+
+
+def pack(lengths: NDArray[np.int64], capacity: int) -> list[list[int]]:
+    """Best-fit decreasing: each row goes where it leaves least room; bins of row indices.
+
+    Open bins are kept by the room they have left; which rooms exist is one big integer's bits, so finding the
+    smallest sufficient room is a shift and a lowest-bit: a million rows take seconds.
+
+    Raises:
+        UserError: when a row is longer than `capacity`.
+    """
+    if len(lengths) and int(lengths.max()) > capacity:
+        raise UserError(f"a row of {int(lengths.max())} tokens does not fit pack_length={capacity}; lower max_length")
+    bins: list[list[int]] = []
+    by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+    rooms = 0
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[row])
+        fitting = rooms >> length
+        if fitting:
+            room = length + (fitting & -fitting).bit_length() - 1
+            place = by_room[room].pop()
+            if not by_room[room]:
+                rooms ^= 1 << room
+            bins[place].append(row)
+        else:
+            room, place = capacity, len(bins)
+            bins.append([row])
+        left = room - length
+        if not by_room[left]:
+            rooms |= 1 << left
+        by_room[left].append(place)
+    return bins
+
+
+class PackedCollator:
+    """Rows to one packed row.
+
+    `position_ids` restart and `cu_seq_lens` mark the segments (FlashAttention's names). The first label of a
+    segment is never learned, so no segment is asked to predict the next one's beginning.
+    """
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """input_ids and position_ids (1, T), cu_seq_lens (segments + 1,), and what the padded collator gives."""
+        lengths = [len(row["ids"]) for row in rows]
+        edges = torch.tensor([0, *np.cumsum(lengths).tolist()], dtype=torch.int32)
+        labels = np.concatenate([row["labels"] for row in rows])[None]
+        return {
+            "input_ids": torch.from_numpy(np.concatenate([row["ids"] for row in rows])[None]),
+            "position_ids": torch.from_numpy(np.concatenate([np.arange(length) for length in lengths])[None]),
+            "cu_seq_lens_q": edges, "cu_seq_lens_k": edges, "max_length_q": max(lengths), "max_length_k": max(lengths),
+            **heads(labels), **pixels(rows), "tokens": sum(lengths), "rows": [row["row"] for row in rows],
+        }  # fmt: skip
+
+
+def segment_sdpa(
+    module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
+    dropout: float = 0.0, scaling: float | None = None, cu_seq_lens_q: torch.Tensor | None = None, **kwargs: Any,
+) -> tuple[torch.Tensor, None]:  # fmt: skip
+    """Causal attention within segments; without segments it is transformers' own sdpa.
+
+    query (1, heads, T, d), key and value (1, kv heads, T, d) to (1, T, heads, d).
+    """
+    if cu_seq_lens_q is None:
+        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+        return found
+    lengths = cu_seq_lens_q.diff().tolist()
+    parts = [
+        functional.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
+        )
+        for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def use_packing(model: Any) -> None:
+    """Give the language model an attention that knows segments (FlashAttention 2 already does)."""
+    AttentionInterface.register(SEGMENT_SDPA, segment_sdpa)
+    language = model.model.language_model
+    if language.config._attn_implementation != "flash_attention_2":
+        language.set_attn_implementation(SEGMENT_SDPA)
+
+
+def check_packing(model: Any, packed: dict[str, Any], padded: dict[str, Any], tolerance: float) -> float:
+    """Compare the mean loss of one real batch packed and padded; return the difference.
+
+    Raises:
+        UserError: when they differ: then segments see each other, and training would be silently wrong.
+    """
+    losses = [_mean_loss(model, dict(batch)) for batch in (packed, padded)]
+    difference = abs(losses[0] - losses[1])
+    if not difference <= tolerance * max(1.0, abs(losses[1])):
+        raise UserError(
+            f"packed loss {losses[0]:.6f} and padded loss {losses[1]:.6f} differ; set batching=padded, "
+            "this attention does not keep packed conversations apart",
+            status=3,
+        )
+    return difference
+
+
+@torch.no_grad()
+def _mean_loss(model: Any, batch: dict[str, Any]) -> float:
+    positions, targets = batch.pop("positions"), batch.pop("targets")
+    inputs = {key: value for key, value in batch.items() if key not in ("tokens", "rows")}
+    logits = model(**inputs, use_cache=False).logits.flatten(0, 1)[positions]
+    return float(functional.cross_entropy(logits.float(), targets))

@@ -1,0 +1,94 @@
+"""Packing: nothing leaks, nothing changes, nothing is lost."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tiny_models import backbone, world
+
+from mmevol_core.errors import UserError
+from mmevol_train.backbone import build
+from mmevol_train.collate import Collator
+from mmevol_train.config import FinetuneConfig
+from mmevol_train.dataset import Conversations, read_corpus
+from mmevol_train.images import Normalizer
+from mmevol_train.packing import PackedCollator, check_packing, pack, use_packing
+from mmevol_train.sampler import packed_epoch
+from mmevol_train.training import reading_of
+
+
+@given(st.lists(st.integers(1, 100), max_size=300), st.integers(100, 400))
+def test_every_row_is_packed_once_and_no_bin_overflows(values, capacity):
+    lengths = np.array(values, np.int64)
+    bins = pack(lengths, capacity)
+    assert sorted(row for one in bins for row in one) == list(range(len(values)))
+    assert all(lengths[one].sum() <= capacity for one in bins)
+
+
+def test_a_row_that_is_too_long_is_refused():
+    with pytest.raises(UserError, match="does not fit pack_length=10"):
+        pack(np.array([3, 11]), 10)
+
+
+def test_packing_fills_97_percent_and_plans_a_million_rows_in_seconds():
+    lengths = np.clip(np.random.default_rng(0).lognormal(6.5, 0.8, 200_000), 20, 4096).astype(np.int64)
+    start = time.process_time()
+    bins = packed_epoch(lengths, 4096, 0)
+    assert time.process_time() - start < 2.0  # a fifth of a million
+    assert lengths.sum() / (len(bins) * 4096) >= 0.97
+
+
+@pytest.fixture(scope="module", params=["qwen2", "llama3"])
+def rows(request, tmp_path_factory):
+    """(model, rows with and without pictures, normalizer, pad) of one family."""
+    root = tmp_path_factory.mktemp(request.param)
+    parts = backbone(root, request.param)
+    data, images = world(root, rows=5, text_rows=2)
+    model, processor = build(parts)
+    reading = reading_of(FinetuneConfig(backbone=parts, batch_size=1), "finetune", processor)
+    dataset = Conversations(read_corpus(data, images, reading, 0), images, reading)
+    pixels = Normalizer(processor.image_processor.image_mean, processor.image_processor.image_std)
+    use_packing(model)
+    return model.eval(), [dataset[place] for place in (5, 0, 3, 6, 1)], pixels, 0
+
+
+def ready(batch, pixels):
+    return {**batch, "pixel_values": pixels(batch["pixel_values"])}
+
+
+def test_packed_loss_equals_padded_loss(rows):
+    model, chosen, pixels, pad = rows
+    packed, padded = ready(PackedCollator()(chosen), pixels), ready(Collator(pad)(chosen), pixels)
+    assert len(packed["targets"]) == len(padded["targets"])
+    assert check_packing(model, packed, padded, 1e-5) <= 1e-5
+
+
+def test_what_changes_in_one_conversation_is_not_seen_by_the_next(rows):
+    model, chosen, pixels, _ = rows
+    batch = ready(PackedCollator()(chosen), pixels)
+    inputs = {key: value for key, value in batch.items() if key not in ("tokens", "rows", "positions", "targets")}
+    edges = batch["cu_seq_lens_q"].tolist()
+    with torch.no_grad():
+        before = model(**inputs, use_cache=False).logits[0]
+        inputs["input_ids"] = inputs["input_ids"].clone()
+        inputs["input_ids"][0, edges[3] : edges[4]] = 5  # the fourth conversation has no picture
+        after = model(**inputs, use_cache=False).logits[0]
+    inside = slice(edges[3], edges[4])
+    assert not torch.equal(before[inside], after[inside])
+    assert torch.equal(before[: edges[3]], after[: edges[3]])
+    assert torch.equal(before[edges[4] :], after[edges[4] :])
+
+
+def test_an_attention_that_ignores_the_borders_is_found_at_start_up(rows):
+    model, chosen, pixels, pad = rows
+    packed, padded = ready(PackedCollator()(chosen), pixels), ready(Collator(pad)(chosen), pixels)
+    model.model.language_model.set_attn_implementation("sdpa")
+    try:
+        broken = {**packed, "position_ids": torch.arange(packed["input_ids"].shape[1])[None]}
+        with pytest.raises(UserError, match="does not keep packed conversations apart"):
+            check_packing(model, broken, padded, 1e-5)
+    finally:
+        use_packing(model)
