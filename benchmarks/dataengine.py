@@ -53,6 +53,7 @@ async def ours(url: str, count: int, concurrency: int, images: Path | None, fold
     from mmevol_core.chat import Chat, Endpoint, run, user
     from mmevol_core.images import ImageStore
     from mmevol_core.journal import Journal
+    from mmevol_dataengine.parse import parse_items
 
     good = 0
     with Journal(folder / "journal.sqlite") as journal:
@@ -62,7 +63,7 @@ async def ours(url: str, count: int, concurrency: int, images: Path | None, fold
             async def one(number: int) -> bool:
                 parts = [await store.get(f"{number % IMAGES}.jpg")] if store else []
                 reply = await chat.ask([user(*parts, prompt(number))])
-                return valid(reply.text)
+                return len(parse_items(reply.text) or []) == 2
 
             async for _, fine in run(range(count), one, chat.rows_in_flight):
                 good += fine
