@@ -74,9 +74,12 @@ class ChatJudge:
 
     def close(self) -> None:
         """Commit what the judge said and let go of the endpoint."""
-        asyncio.run_coroutine_threadsafe(self._chat.__aexit__(None, None, None), self._loop).result()
-        self._loop.call_soon_threadsafe(self._journal.close)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _end(self) -> None:
+        await self._chat.__aexit__(None, None, None)
+        self._journal.close()
 
 
 def _bytes(image: bytes | Path) -> bytes:

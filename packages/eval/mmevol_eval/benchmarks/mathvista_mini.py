@@ -69,9 +69,10 @@ def _right(item: Item, answer: str, rules: str) -> bool:
 
 
 def _equal(item: Item, text: str) -> bool:
-    number = int if item.extra["answer_type"] == "integer" else float
     try:
-        return number(text) == number(item.answer)
+        if item.extra["answer_type"] == "integer":
+            return int(text) == int(item.answer)
+        return float(text) == float(item.answer)
     except ValueError:
         return False
 

@@ -6,7 +6,8 @@ Prompt: the question, then (no space) a request to end in `The answer is <answer
 Unparsed: nothing is; every reply is compared. A maze reply without a marker scores 0.
 Formula: share of right answers per source, `SUMMARY` questions left out (their ROUGE-L is reported); mazes: mean share
 of the route's markers that the reply names. Headline: plain mean over the sources.
-`official` strips units with spaCy's small English model and accepts WordNet synonyms; `without_nlp` leaves both out.
+`official` (the default of `mmevol score`) strips units with spaCy's small English model and accepts WordNet synonyms;
+`without_nlp` (the default of an evaluation, since those models may be absent) leaves both out.
 Source: Zhang et al. 2024, zwq2018/Multi-modal-Self-instruct, `scripts/eval_vqa.py`.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl
-from mmevol_eval.benchmark import OFFICIAL, Benchmark, Graded, Headline, Item, Judge, Message
+from mmevol_eval.benchmark import MMEVOL, OFFICIAL, VLMEVALKIT, Benchmark, Graded, Headline, Item, Judge, Message
 from mmevol_eval.grading import loose
 from mmevol_eval.grading.folder import find_image, one_file
 
@@ -62,7 +63,7 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
         route = item.extra["markers"]
         share = sum(marker in route for marker in named) / len(route) if route else 0.0
         return Graded(item, share, " ".join(named), "rule")
-    nlp = rules == OFFICIAL
+    nlp = rules != WITHOUT_NLP
     said, gold = loose.prepared(reply, 2, nlp), loose.prepared(item.answer, 1, nlp)
     if item.l2_category == SUMMARY:
         return Graded(item, None, said, "rule", {"rouge_l": loose.rouge_l(said, gold)})
@@ -89,7 +90,7 @@ BENCHMARK = Benchmark(
     name="MMSInst",
     aliases=("Multi-modal-Self-instruct", "MMSI"),
     version="1",
-    rules=(OFFICIAL, WITHOUT_NLP, "vlmevalkit", "mmevol"),
+    rules=(WITHOUT_NLP, OFFICIAL, VLMEVALKIT, MMEVOL),
     load=load,
     prompt=prompt,
     grade=grade,

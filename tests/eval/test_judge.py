@@ -1,0 +1,60 @@
+import json
+
+import pytest
+from support.mock_teacher import MockTeacher
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import write_jsonl
+from mmevol_eval.benchmark import Item
+from mmevol_eval.grading import choice
+from mmevol_eval.grading.judging import question_about
+from mmevol_eval.judge import ReplayJudge, judge_from
+
+ITEM = Item(index="1", question="Which animal?", options={"A": "cat", "B": "dog"}, answer="B")
+
+
+def yaml_of(tmp_path, base_url, **more):
+    path = tmp_path / "judge.yaml"
+    path.write_text(json.dumps({"base_url": base_url, "model": "mock", "max_attempts": 2, "patience_s": 1} | more))
+    return str(path)
+
+
+def test_a_replayed_judge_gives_output_n_to_call_n_and_the_last_from_then_on(tmp_path):
+    write_jsonl(tmp_path / "j.jsonl", [{"index": 1, "outputs": ["x", "y"]}])
+    judge = ReplayJudge(tmp_path / "j.jsonl")
+    assert [judge.ask(question_about(ITEM, "?", "choice", call)) for call in range(4)] == ["x", "y", "y", "y"]
+
+
+@pytest.mark.parametrize("row", [{"index": 1}, {"outputs": ["x"]}, {"index": 1, "outputs": []}, ["x"]])
+def test_a_replay_file_that_is_not_one_is_refused_with_its_record(tmp_path, row):
+    write_jsonl(tmp_path / "j.jsonl", [row])
+    with pytest.raises(UserError, match="record 1: expected"):
+        ReplayJudge(tmp_path / "j.jsonl")
+
+
+def test_a_verdict_from_an_endpoint_is_kept_and_not_asked_again(tmp_path):
+    with MockTeacher() as teacher:
+        config, requests = yaml_of(tmp_path, teacher.base_url), []
+        for _ in range(2):
+            judge = judge_from(config, tmp_path / "judge.sqlite")
+            verdict = choice.grade(ITEM, "the barking one", "vlmevalkit", judge)
+            judge.close()
+            assert verdict.method in {"judge", "none"}
+            requests.append(teacher.stats()["requests"])
+    assert 1 <= requests[0] <= choice.JUDGE_CALLS
+    assert requests[1] == requests[0]
+
+
+def test_a_dead_judge_stops_the_run(tmp_path):
+    judge = judge_from(yaml_of(tmp_path, "http://127.0.0.1:9/v1"), tmp_path / "judge.sqlite")
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
+        choice.grade(ITEM, "the barking one", "vlmevalkit", judge)
+    judge.close()
+
+
+def test_what_names_no_judge_is_refused(tmp_path):
+    assert judge_from("none") is None
+    with pytest.raises(UserError, match="valid: none, replay:FILE"):
+        judge_from(str(tmp_path / "absent.yaml"))
+    with pytest.raises(UserError, match="unknown config key"):
+        judge_from(yaml_of(tmp_path, "http://x/v1", modle="y"))
