@@ -19,11 +19,11 @@ COMPLETE = "complete.json"  # written last: its presence says that every other f
 TOLERANCE = 1e-4  # float32 logits of two processes on one machine
 
 
-def save(model: Any, processor: LlavaNextProcessor, folder: Path) -> None:
+def save(model: Any, processor: LlavaNextProcessor, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
     """Write a Hugging Face folder (safetensors, tokenizer, processor, chat template) and mark it complete."""
     if folder.exists():
         shutil.rmtree(folder)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
     processor.tokenizer.save_pretrained(folder)
     mark_complete(folder, 0)
@@ -75,13 +75,13 @@ def is_complete(folder: Path) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
-def latest(root: Path) -> Path | None:
-    """The newest whole training checkpoint below `root`; broken ones are removed."""
+def latest(root: Path, clean: bool = True) -> Path | None:
+    """The newest whole training checkpoint below `root`; `clean` removes broken ones."""
     whole = []
     for folder in root.glob("checkpoint-*"):
         if is_complete(folder):
             whole.append(folder)
-        else:
+        elif clean:
             shutil.rmtree(folder)
     return max(whole, key=_step, default=None)
 

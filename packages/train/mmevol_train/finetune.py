@@ -10,7 +10,8 @@ from mmevol_core.stage import Stage, StageResult
 from mmevol_train.checkpoint import load
 from mmevol_train.config import FinetuneConfig
 from mmevol_train.conversation import chat_template
-from mmevol_train.training import prepare_process, train
+from mmevol_train.engine import prepare_process
+from mmevol_train.training import train
 
 
 def run(config: FinetuneConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:

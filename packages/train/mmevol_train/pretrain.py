@@ -8,7 +8,8 @@ from pathlib import Path
 from mmevol_core.stage import Stage, StageResult
 from mmevol_train.backbone import build
 from mmevol_train.config import PretrainConfig
-from mmevol_train.training import prepare_process, train
+from mmevol_train.engine import prepare_process
+from mmevol_train.training import train
 
 
 def run(config: PretrainConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:

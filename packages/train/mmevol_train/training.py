@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
 
 from mmevol_core.errors import UserError
 from mmevol_core.progress import Progress
@@ -23,6 +22,7 @@ from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
 from mmevol_train.config import TrainConfig
 from mmevol_train.dataset import Conversations, Corpus, Reading, read_corpus
+from mmevol_train.engine import arguments, prepare_process, private, rank, wait, world_size
 from mmevol_train.images import Normalizer
 from mmevol_train.packing import PackedCollator, check_packing, use_packing
 from mmevol_train.sampler import Plan, plan
@@ -51,13 +51,17 @@ def train(
         log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", group.row())
     steps = len(order.batches) // (config.accumulate * world_size()) or 1
     work = out_dir / "training"
-    previous = checkpoint.latest(work)
+    previous = checkpoint.latest(work, clean=rank() == 0)
+    wait()
     rows = Conversations(corpus, images, reading, config.image_cache_mb)
     collator: Collator | PackedCollator = Collator(processor.tokenizer.pad_token_id)
     if config.batching == "packed":
         _start_packing(model, [rows[index] for index in order.batches[0]], collator, _normalizer(processor))
         collator = PackedCollator()
-    with Progress(out_dir, stage, steps, "steps") as progress, _tracker(config, stage, out_dir, previous) as tracker:
+    with (
+        Progress(private(out_dir), stage, steps, "steps") as progress,
+        _tracker(config, stage, out_dir, previous) as tracker,
+    ):
         watch = Watch(config, progress, alone=world_size() == 1)
         trainer = PartsTrainer(
             config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker, model=model,
@@ -67,12 +71,14 @@ def train(
             trainer.train(resume_from_checkpoint=str(previous) if previous else None)
         if watch.stop_asked and trainer.state.global_step < steps:
             raise UserError(f"stopped at step {trainer.state.global_step}; the same command continues", status=130)
-    losses = read_metrics(out_dir / FILE_NAME)
     result = _finish(config, trainer, processor, out_dir)
-    shutil.rmtree(work, ignore_errors=True)
+    losses = read_metrics(out_dir / FILE_NAME)
+    wait()
+    shutil.rmtree(work if rank() == 0 else private(out_dir), ignore_errors=True)
     metrics = {
         "train_samples": sum(map(len, order.batches)), "train_tokens": order.total(corpus.lengths),
-        "supervised_tokens": order.total(corpus.supervised), "steps": steps, "final_loss": losses[-1]["loss"] if losses else None,
+        "supervised_tokens": order.total(corpus.supervised), "steps": steps,
+        "final_loss": losses[-1]["loss"] if losses else None,
         "rows": corpus.accounting(), "rows_dropped_at_end": order.dropped,
         "trainable": [group.row() for group in groups],
         "seconds": time.monotonic() - started, **result,
@@ -92,13 +98,6 @@ def _tracker(config: TrainConfig, stage: str, out_dir: Path, previous: Path | No
         yield tracker
     finally:
         tracker.finish()
-
-
-def prepare_process(config: TrainConfig) -> None:
-    """Threads and seeds of this process."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
 
 
 def adapted(model: Any, config: TrainConfig) -> Any:
@@ -126,16 +125,6 @@ def _start_packing(model: Any, rows: list[dict[str, Any]], padded: Collator, nor
     check_packing(inner.eval(), batches[0], batches[1], 1e-5 if inner.dtype == torch.float32 else 2e-2)
 
 
-def world_size() -> int:
-    """Number of training processes."""
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-
-
-def rank() -> int:
-    """This process among the training processes."""
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
-
 def reading_of(config: TrainConfig, stage: str, processor: Any) -> Reading:
     """How rows become tokens under this configuration."""
     tile, patch = processor.image_processor.crop_size["height"], processor.patch_size
@@ -158,26 +147,6 @@ def make_plan(config: TrainConfig, corpus: Corpus, tokens: int | None) -> Plan:
     )  # fmt: skip
 
 
-def arguments(config: TrainConfig, work: Path, steps: int) -> TrainingArguments:
-    """Trainer's own arguments; everything it would decide by itself is decided here."""
-    cuda = torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(work), max_steps=steps, per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulate, learning_rate=config.lr_language_model,
-        lr_scheduler_type="constant_with_warmup" if config.schedule == "constant" else config.schedule,
-        warmup_steps=_warmup(config, steps), max_grad_norm=config.max_grad_norm, weight_decay=config.weight_decay,
-        adam_beta1=config.betas[0], adam_beta2=config.betas[1], seed=config.seed, data_seed=config.seed,
-        bf16=config.dtype == "bfloat16", use_cpu=not cuda, gradient_checkpointing=config.gradient_checkpointing,
-        torch_compile=config.compile, logging_steps=config.log_every, logging_nan_inf_filter=False, save_strategy="no",
-        report_to=[], disable_tqdm=True, remove_unused_columns=False, deepspeed=config.engine.deepspeed,
-        dataloader_num_workers=config.workers, label_names=["targets"], log_level="error",
-    )  # fmt: skip
-
-
-def _warmup(config: TrainConfig, steps: int) -> int:
-    return int(-(-config.warmup_ratio * steps // 1))
-
-
 def _tokens(match: Path | None, images: Path, reading: Reading, config: TrainConfig) -> int | None:
     """Training tokens of the arm to match, its refused rows left out as its own training leaves them out."""
     if match is None:
@@ -197,13 +166,17 @@ def _step(previous: Path | None) -> int:
 def _finish(config: TrainConfig, trainer: Any, processor: Any, out_dir: Path) -> dict[str, Any]:
     """Save the result as a plain Hugging Face folder and have a fresh process try it."""
     folder = out_dir / "checkpoint"
+    whole = world_size() == 1
+    state = None if whole else trainer.accelerator.get_state_dict(trainer.model_wrapped)  # all processes take part
+    if rank() != 0:
+        return {}
     model = trainer.accelerator.unwrap_model(trainer.model)
     model = model.merge_and_unload() if config.lora is not None else model
     model.model.language_model.set_attn_implementation(config.backbone.attention)
-    checkpoint.save(model, processor, folder)
+    checkpoint.save(model, processor, folder, state)
     found: dict[str, Any] = {"weights": checkpoint.fingerprint(folder)}
     if config.verify:
-        found["verified"] = checkpoint.verify(model, processor, folder)
+        found["verified"] = checkpoint.verify(model if whole else checkpoint.load(folder)[0], processor, folder)
     return found
 
 
