@@ -16,7 +16,7 @@ from typing import Any, Literal
 import orjson
 
 from mmevol_core.errors import UserError
-from mmevol_dataengine.parsing.fields import QA_FIELDS, SCORE_FIELDS, Doubt, collect, qa_item, score_item
+from mmevol_dataengine.parsing.fields import QA_FIELDS, SCORE_FIELDS, Doubt, collect, is_schema, qa_item, score_item
 from mmevol_dataengine.parsing.reader import Block
 from mmevol_dataengine.parsing.replies import choose, find_blocks
 
@@ -25,7 +25,12 @@ _MAX_CHARACTERS = 400_000
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 # In strict JSON these are escapes, in what teachers write the start of \frac, \beta, \theta, \nu, \rho.
 _RISKY_ESCAPE = re.compile(r"\\\\|\\[bf]|\\[trn][a-z]")
-_JUDGEMENT_KEY = re.compile(r"\b(improved|score)[\"'”’*]*\s*[:：]", re.IGNORECASE)
+# Remains of judgements between the values that could be read; "improved": "yes/no" only shows the form.
+_REMAINS = re.compile(
+    r"""["'“”](?:improved|score|reason)["'“”]?\s*[:：\[\]{}"'](?!\s*["'<]?(?:yes\W{1,3}no\b|yes\W{1,3}or|\d+\s*(?:-|–|to)\s*\d+|<|\.\.))"""
+    r"""|^\W{0,4}(?:improved|score|reason)["'”]?\s*[:：]""",
+    re.IGNORECASE,
+)
 _COUNTER = re.compile(
     r"(?:[\s\-*#.,:;()|]|\b(?:sample|pair|item|score|entry|result|question|number|no|json)s?\b|\d+|```)*"
 )
@@ -114,7 +119,7 @@ def _unescaped(body: str) -> str | None:
                 continue
             if isinstance(value, str) and re.match(r'\s*(```\w*\s*)?[\[{"]', value):
                 return _unescaped(value) or value
-    if "&quot;" in inner and '"' not in inner:
+    if re.match(r"[\[{\s]+&quot;\w+&quot;\s*:", inner) is not None and '"' not in inner:
         return html.unescape(inner)
     return None
 
@@ -181,10 +186,10 @@ def _scores_of_reply(text: str) -> Items | None:
     if found is None:
         return None
     blocks, around = found
-    if any(block.broken for block, _ in blocks) or any(
-        _JUDGEMENT_KEY.search(words) for words in around[:1] + around[-1:]
-    ):
+    if any(block.broken for block, _ in blocks) or any(_REMAINS.search(words) for words in around):
         return None
+    while len(blocks) > 1 and all(is_schema(raw) for raw in blocks[0][1]):
+        blocks, around = blocks[1:], around[1:]
     if len(blocks) > 1:
         single = all(len(raws) == 1 and not block.cut for block, raws in blocks)
         if not single or not all(_COUNTER.fullmatch(words.lower()) for words in around[1:-1]):

@@ -21,8 +21,8 @@ _INPUT_KEYS = re.compile(
 _OUTPUT_KEYS = re.compile(r"rewrit|evolv|after|output|result|final|new|improved|answer|data|samples|items|qas|response")
 _NUMBERED = re.compile(r"[a-z_]*\d+")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_SCORE_TEXT = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(?:/|out of|of)\s*10(?:\.0+)?)?(?:\s*points?)?\.?", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"[.…\s]*|<[^<>]*>|\.\.\.|string|str|n/?a|todo|tbd|null|none", re.IGNORECASE)
+_SCORE_TEXT = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(?:/|out of|of)\s*10(?:\.0+)?)?(?:\s*points?)?", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"[.…\s]*|<[^<>/]*\b(?:question|text|string|here)\b[^<>/]*>|string|str", re.IGNORECASE)
 _YES, _NO = frozenset({"yes", "true", "y", "是"}), frozenset({"no", "false", "n", "否"})
 
 
@@ -86,7 +86,7 @@ def qa_item(raw: dict[str, Any]) -> dict[str, Any] | None:
 
 def _empty_answer(answer: str) -> bool:
     """An answer may well be the word "none"; it cannot be dots, a slot, or nothing."""
-    return re.fullmatch(r"[.…\s]*|<[^<>/]*>", answer) is not None
+    return re.fullmatch(r"[.…\s]*|<[^<>/]*\b(?:answer|text|string|here)\b[^<>/]*>", answer) is not None
 
 
 def score_item(raw: dict[str, Any]) -> dict[str, Any] | None:
@@ -182,8 +182,18 @@ def _yes_no(value: Any) -> str | None:
     return "yes" if word in _YES else "no" if word in _NO else None
 
 
+def is_schema(raw: dict[str, Any] | None) -> bool:
+    """Does the object only show what a judgement looks like ("yes/no", "<score>")?"""
+    improved = raw.get("improved") if raw else None
+    return isinstance(improved, str) and re.search(r"yes\W.*\bno\b|<|\.\.\.", improved, re.IGNORECASE) is not None
+
+
 def _score(value: Any) -> int | float | None:
     """A finite number from 0 to 10, also as `8/10` or `8 out of 10`."""
+    if isinstance(value, Bare) and not _NUMBER.fullmatch(value.removesuffix("/10")):
+        return None
+    if isinstance(value, Bare) and "e" in value.lower():
+        value = float(value)
     if isinstance(value, str):
         found = _SCORE_TEXT.fullmatch(value.strip())
         if found is None:

@@ -82,7 +82,8 @@ def _read_bare(text: str, position: int) -> tuple[Bare, int]:
 
 def read_object(text: str, position: int, depth: int = 0) -> tuple[dict[str, Any] | list[str], int]:
     """Read the object that opens at `position`; a set of strings in braces becomes a list."""
-    start, found = position, {}
+    start = position
+    found: dict[str, Any] = {}
     position += 1
     while True:
         before = position
@@ -178,8 +179,11 @@ def _read_element(text: str, position: int, block: Block) -> int:
         block.broken = True  # a quote was opened and never closed, with more items after it
         return following.start()
     except BrokenError as error:
-        block.broken = True
         following = ITEM_START.search(text, max(error.position, position + 1))
+        if following is None and not re.search(r"[\]］}｝]", text[error.position :]):
+            block.cut = True  # cut inside a key, perhaps with the fence closed after it
+            return len(text)
+        block.broken = True
         return following.start() if following else len(text)
     block.values.append(value)
     return after

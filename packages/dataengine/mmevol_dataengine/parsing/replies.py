@@ -20,7 +20,8 @@ _CLOSING = re.compile(
 )
 _REVISION = re.compile(
     r"\b(final|finali[sz]ed|revis\w+|corrected|correction|corrections|correcting|fix|fixed|fixing|updated?|refined?"
-    r"|better|stronger|harder|(second|third|new|next|another|latest) (attempt|try|draft|version|pass)|(draft|attempt|version|take) [2-9]"
+    r"|better|stronger|harder|(second|third|new|next|another|latest) (attempt|try|draft|version|pass)"
+    r"|(draft|attempt|version|take) [2-9]"
     r"|v[2-9]|wait|actually|instead|second thought|mistakes?|oops|apolog\w+|polished?|redo|redone|retry"
     r"|clean(ed)?[ -]?up|valid json|proper(ly)?|hmm+|however|too (easy|simple|short|long|high|low)|re-?evaluat\w+)\b"
     r"|<(answer|final|final_answer|output|result|json|response)>|最终|修正|更正|修改后|改进后",
@@ -28,22 +29,22 @@ _REVISION = re.compile(
 )
 _DRAFT = re.compile(
     r"\b(drafts?|rough|template|schema|placeholders?|skeleton|(first|initial|1st) (attempt|try|version|pass|idea|take)"
-    r"|(attempt|version|draft) (1|one)|for example|for instance|e\.g\.?|example|would (be|look)|could (be|look)|do not use"
+    r"|(attempt|version|draft) (1|one)|shape|for example|for instance|e\.g\.?|example|(would|could) (be|look)"
     r"|wrong|incorrect|bad)\b|草稿|模板|示例|例如",
     re.IGNORECASE,
 )
 _ECHO = re.compile(
-    r"\b(original|originals|input|inputs|given|source|seed|parent|parents|before|old|previous|unchanged|current)\b|原始|输入",
+    r"\b(originals?|inputs?|given|source|seed|parents?|before|old|previous|unchanged|current)\b|原始|输入",
     re.IGNORECASE,
 )
 _PRODUCT = re.compile(
-    r"\b(final|revised|corrected|rewritten|evolved|rewrites?|improved|updated|new|output|result|fixed|after|below is the answer)\b"
+    r"\b(final|revised|corrected|rewritten|evolved|rewrites?|improved|updated|new|output|result|fixed|after)\b"
     r"|最终|改写|修正",
     re.IGNORECASE,
 )
 _RETRACTED = re.compile(
     r"\b(ignore|disregard|discard|scrap)\b.{0,40}\b(above|that|this|previous|it|draft)\b"
-    r"|\b(above|that|this)\b.{0,20}\b(is|was|are|were) (wrong|incorrect|only an? (example|draft)|just an? (example|draft)|an? (example|draft|template))"
+    r"|\b(above|that|this)\b.{0,20}\b(is|was|are|were) (wrong|incorrect|(only |just )?an? (example|draft))"
     r"|\b(final|revised|corrected|updated|improved|better|here (is|are))\b[^\n.!?]{0,60}:\s*(```\w*)?\s*[\[{]?\s*$"
     r"|~~\s*$|\bnot (the )?final\b",
     re.IGNORECASE | re.DOTALL,
@@ -77,7 +78,7 @@ def find_blocks(text: str) -> Reply | None:
             closing = _CLOSING.search(text, event.end())
             if closing is None:
                 return reply if reply.blocks else None
-            position = closing.end()
+            position = mark = closing.end()
         else:
             block = _try_block(text, here)
             if block is None:

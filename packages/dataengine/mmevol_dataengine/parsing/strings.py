@@ -11,6 +11,7 @@ import re
 from mmevol_dataengine.parsing.lexis import (
     CLOSE_LIST,
     CLOSE_OBJECT,
+    FIELDS,
     OPEN_LIST,
     OPEN_OBJECT,
     QUOTES,
@@ -24,8 +25,11 @@ from mmevol_dataengine.parsing.lexis import (
 _CLOSERS = {
     '"': '"', "＂": '"＂', "“": '”"“', "”": '”"', "„": '“”"', "'": "'", "‘": "’'", "’": "’'",
 }  # fmt: skip
-_ADJACENT = re.compile(r'["“”]\s*\+?\s*["“”]')
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[A-Za-z]+|.)", re.DOTALL)
+# Signs that a "repaired" string has swallowed structure: strings side by side, a bracket or a field between quotes.
+_ADJACENT = re.compile(
+    rf"""["“”]\s*\+?\s*["“”]|["“”'’]\s*[\[{{\]}}]+\s*["“”'‘]|["“”'‘](?:{FIELDS})["“”'’]\s*["“”'‘\[\]{{}}:,]|```json"""
+)
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U00[01][0-9a-fA-F]{5}|[A-Za-z]+|.)", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
 # Commands of LaTeX that begin with the letter of a JSON escape: "\times" is never a tab and "imes".
 _LATEX = frozenset(
@@ -81,6 +85,8 @@ _LATEX = frozenset(
 _LATEX_IN_MATH = frozenset(
     ["to", "tan", "top", "tag", "tt", "nu", "ne", "ni", "not", "rm"]
 )  # tab + "an" is English outside of formulas
+# C:\temp\new with single backslashes: escapes or folders, nobody can tell.
+_PATH = re.compile(r"(?<![A-Za-z])[A-Z]:\\(?:[tr][a-z]|[a-z]\w*\\[A-Za-z])")
 _MATH = re.compile(r"\$|\\\(|\\\[|\\[A-Za-z]+\{|[_^]\{")
 
 
@@ -97,7 +103,8 @@ def read_string(text: str, start: int, *, in_list: bool) -> tuple[str, int]:
             found = _triple(text, start, fence, in_list)
             if found is not None:
                 return found
-    closers, inner = _CLOSERS[mark], []
+    closers = _CLOSERS[mark]
+    inner: list[int] = []
     position = start + 1
     while True:
         position = _next_quote(text, position, closers)
@@ -105,7 +112,7 @@ def read_string(text: str, start: int, *, in_list: bool) -> tuple[str, int]:
         ends = _continues(text, after, in_list=in_list, repaired=bool(inner))
         if ends and (not inner or _balanced(text, start + 1, position, inner, mark)):
             raw = text[start + 1 : position]
-            if inner and (_ADJACENT.search(raw) or "```json" in raw):
+            if inner and _ADJACENT.search(raw):
                 raise BrokenError(position)
             return decode(raw, start, python=mark == "'"), after
         if skip(text, after) >= len(text):
@@ -135,7 +142,7 @@ def _next_quote(text: str, position: int, closers: str) -> int:
 
 
 def _quote_pattern(closers: str) -> re.Pattern[str]:
-    return re.compile(rf"\\.|[{closers}]", re.DOTALL)  # re keeps its own cache
+    return re.compile(rf"\\.|[{closers}]", re.DOTALL)  # `re` caches compiled patterns
 
 
 def _looks_like_key(text: str, position: int, mark: str) -> bool:
@@ -146,6 +153,8 @@ def _looks_like_key(text: str, position: int, mark: str) -> bool:
 def _continues(text: str, after: int, *, in_list: bool, repaired: bool) -> bool:
     """Does the structure go on after a string that ends before `after`?"""
     here = skip(text, after)
+    if text[after:here].strip() and any(mark in QUOTES for mark in text[after:here]):
+        return False  # a comment that holds quotes may be text after an inner quote
     beyond, separated = skip_separators(text, here)
     if beyond >= len(text):
         return False
@@ -166,7 +175,7 @@ def _balanced(text: str, start: int, end: int, inner: list[int], mark: str) -> b
         openers = sum(_opens(text, place) for place in inner if place >= start)
         closers = sum(text[place + 1 : place + 2].isalnum() is False and text[place - 1].isalnum() for place in inner)
         return openers <= closers
-    if mark == "“":
+    if mark in "“”":
         inside = text[start:end]
         return inside.count("“") == inside.count("”")
     if len(inner) % 2 == 0:
@@ -186,6 +195,8 @@ def decode(raw: str, where: int, *, python: bool) -> str:
     """
     if "\\" not in raw:
         return raw
+    if _PATH.search(raw) is not None:
+        raise BrokenError(where)
     math = _MATH.search(raw) is not None
 
     def replace(match: re.Match[str]) -> str:
@@ -200,10 +211,8 @@ def decode(raw: str, where: int, *, python: bool) -> str:
 
 def _unescape(body: str, where: int, *, math: bool, python: bool) -> str:
     first = body[0]
-    if first == "u" and len(body) == 5 and body[1:].isalnum() and _is_hex(body[1:]):
-        return chr(int(body[1:], 16))
-    if first == "x" and len(body) == 3 and _is_hex(body[1:]):
-        return chr(int(body[1:], 16)) if python else "\\" + body
+    if first in "uUx" and len(body) in (3, 5, 9) and _is_hex(body[1:]):
+        return _character(body, where, python=python)
     if first in "bf":  # form feed and backspace do not occur in answers; \frac and \beta do
         if len(body) == 1:
             raise BrokenError(where)
@@ -217,6 +226,13 @@ def _unescape(body: str, where: int, *, math: bool, python: bool) -> str:
     if first == "\n":
         raise BrokenError(where)
     return "\\" + body
+
+
+def _character(body: str, where: int, *, python: bool) -> str:
+    """Character of a numeric escape; `\\xNN` is known to Python only, elsewhere it is in doubt."""
+    if (body[0] == "x" and not python) or int(body[1:], 16) > 0x10FFFF:
+        raise BrokenError(where)
+    return chr(int(body[1:], 16))
 
 
 def _is_hex(digits: str) -> bool:

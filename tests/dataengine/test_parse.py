@@ -1,0 +1,94 @@
+"""The parser: what is recovered is right, and what is not sure is not returned."""
+
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from mmevol_core.errors import UserError
+from mmevol_dataengine.parse import parse_items, parse_lines, parse_scores
+
+sys.path.insert(0, str(Path(__file__).parent / "parse_corpus"))
+
+import parse_corpus_cases as corpus
+import parse_corpus_spoilers as spoilers
+
+QUICK = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking a whole reply takes minutes
+PARSE = {"qas": parse_items, "score": parse_scores}
+
+
+@pytest.mark.parametrize("case", corpus.cases(), ids=lambda case: f"{case.category}-{case.kind}")
+def test_a_reply_of_the_corpus_gives_its_value_or_nothing(case):
+    assert PARSE[case.kind](case.raw) == case.expected
+
+
+def test_the_corpus_is_as_large_as_promised():
+    assert len(corpus.cases()) >= 250
+
+
+@pytest.mark.parametrize("name", [name for name in spoilers.SPOILERS if name not in ("hole", "line_lost")])
+@settings(max_examples=15, deadline=None, phases=QUICK)
+@given(truth=spoilers.items, cut=st.floats(0, 0.999))
+def test_a_spoiled_list_of_questions_never_gives_another_value(name, truth, cut):
+    found = parse_items(spoilers.SPOILERS[name](truth, cut)) or []
+    assert all(item in truth for item in found)
+    assert [truth.index(item) for item in found] == sorted(truth.index(item) for item in found)
+
+
+@pytest.mark.parametrize("name", [name for name in spoilers.SPOILERS if name not in ("hole", "line_lost")])
+@settings(max_examples=15, deadline=None, phases=QUICK)
+@given(truth=spoilers.scores, cut=st.floats(0, 0.999))
+def test_spoiled_judgements_are_all_or_leading_or_nothing(name, truth, cut):
+    found = parse_scores(spoilers.SPOILERS[name](truth, cut)) or []
+    assert found == truth[: len(found)]
+    if not name.startswith("truncated"):
+        assert len(found) in (0, len(truth))
+
+
+@pytest.mark.parametrize("name", spoilers.EXACT)
+@settings(max_examples=10, deadline=None, phases=QUICK)
+@given(truth=spoilers.items)
+def test_wrapping_that_loses_nothing_is_undone_completely(name, truth):
+    assert parse_items(spoilers.SPOILERS[name](truth, 0)) == truth
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_mark_lost_or_doubled_never_changes_a_text(seed):
+    rng = random.Random(seed)
+    truth = corpus.plain_items(rng, 3)
+    raw = json.dumps(truth, indent=rng.choice([None, 2])) if seed % 3 else repr(truth)
+    assert all(item in truth for item in parse_items(corpus.damage(raw, rng)) or [])
+
+
+@settings(max_examples=60, deadline=None, phases=QUICK)
+@given(st.text(st.sampled_from("[]{}\",:\\'“”<>/#`* \nthink answer"), max_size=200))
+def test_no_text_makes_the_parser_fail(text):
+    assert parse_items(text) is None
+    assert parse_scores(text) is None
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"a":' * 5000, '[{"objects": "' * 2000, '"' * 20000, "<think>" * 5000])
+def test_hostile_nesting_ends_soon(text):
+    begin = time.perf_counter()
+    assert parse_items(text) is None
+    assert time.perf_counter() - begin < 5
+
+
+def test_lines_keep_their_ids_and_count():
+    rows = [{"id": 7, "raw": json.dumps([corpus.score()])}, {"id": "b", "raw": "no"}]
+    assert list(parse_lines("score", rows)) == [{"id": 7, "items": [corpus.score()]}, {"id": "b", "items": None}]
+
+
+def test_a_line_without_raw_text_is_named():
+    with pytest.raises(UserError, match="row 2"):
+        list(parse_lines("qas", [{"id": 1, "raw": ""}, {"id": 2}]))
+
+
+def test_the_link_to_the_parent_is_kept_when_the_teacher_gives_it():
+    assert parse_items(json.dumps([corpus.item(parent="q1", confidence=1)])) == [corpus.item(parent="q1")]
+    assert parse_scores(json.dumps([{**corpus.score(), "id": 4}])) == [{**corpus.score(), "id": "4"}]
