@@ -31,7 +31,7 @@ def replies(items, rng):
 def rows_of(name, folder, rules_name, seed):
     rules = find(name)
     items = list(rules.load(locate(folder, rules)))
-    profile = rules_name if rules_name in rules.rules else rules.rules[0]
+    profile = "without_nlp" if name == "MMSInst" else rules_name if rules_name in rules.rules else rules.rules[0]
     given = replies(items, random.Random(seed))
     graded = rules.grade_all(items, given, profile, None)
     answers = {("real", name, index): Answer(text, None) for index, text in given.items()}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 from support import tiny_llava
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json
+from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks import find
 from mmevol_eval.data import TWINS, BenchmarksConfig, locate, prepare
+from mmevol_eval.grading.judging import grade_components
+from mmevol_eval.twins import mia
 from mmevol_eval.twins.scene import COLORS, SHAPES, read_scenes
 
 NAMES = tuple(TWINS)
@@ -41,16 +45,19 @@ def test_the_official_loader_reads_about_300_items_and_every_picture(folder, nam
     assert all(item.images for item in found)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if not find(name).needs_judge])
 def test_a_perfect_reader_of_the_annotations_scores_the_maximum(folder, name):
     rules, found = find(name), items(folder, name)
-    replies = {item.index: item.answer or _majority(item) for item in found}
-    graded = rules.grade_all(found, replies, rules.rules[0], None)
-    headline = rules.headline(rules.rules[0])
-    assert rules.scores(graded, rules.rules[0])[headline.name] == pytest.approx(headline.maximum)
+    profile = "without_nlp" if name == "MMSInst" else rules.rules[0]
+    replies = {item.index: _reference(item) for item in found}
+    graded = rules.grade_all(found, replies, profile, None)
+    headline = rules.headline(profile)
+    assert rules.scores(graded, profile)[headline.name] == pytest.approx(headline.maximum)
 
 
-def _majority(item):
+def _reference(item):
+    if item.answer:
+        return item.extra.get("answer_option") or item.answer
     return Counter(answer["answer"] for answer in item.extra["answers"]).most_common(1)[0][0]
 
 
@@ -149,3 +156,32 @@ def test_official_files_are_linked_counted_and_missed_by_name(folder, tmp_path):
     assert result.metrics == {"POPE": 300, "GQA": 300}
     with pytest.raises(UserError, match=r"VQAv2: no data in .*visualqa\.org"):
         prepare(BenchmarksConfig(source="official", names=("VQAv2",), path=tmp_path), {}, tmp_path / "b")
+
+
+def test_the_scripted_judge_grades_each_component_of_an_instruction():
+    judge = mia.ScriptedJudge()
+    parts = ["Mention the word red", "Mention the word left", "Use at most 4 words"]
+    item = Item(index="0", question="Describe it.", extra={"components": parts, "component_weight": [4, 3, 3]})
+    verdict = judge.ask(grade_components(item, "A Red thing."))
+    # red is there (4), left is not (0), three words are at most four (3): 7 of 10
+    assert verdict.startswith(
+        "score of component 1: 4/4, score of component 2: 0/3, score of component 3: 3/3, total score: 7/10."
+    )
+    graded = find("MIA-Bench").grade(replace_types(item), "A Red thing.", "vlmevalkit", judge)
+    assert graded.score == 0.7
+
+
+def replace_types(item):
+    return replace(item, extra={**item.extra, "component_type": ["mention", "perspective", "length_limit"]})
+
+
+def test_an_empty_reply_follows_no_component_and_a_foreign_one_is_refused():
+    assert not mia.follows("Use at most 4 words", " ")
+    with pytest.raises(ValueError, match="does not know"):
+        mia.follows("Be witty", "Ha.")
+
+
+def test_mia_items_have_components_weights_of_ten_and_balanced_sizes(folder):
+    found = items(folder, "MIA-Bench")
+    assert {sum(item.extra["component_weight"]) for item in found} == {10}
+    assert {len(item.extra["components"]) for item in found} == {2, 3, 4}

@@ -17,7 +17,21 @@ from mmevol_core.progress import Progress
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval.benchmark import Benchmark
 from mmevol_eval.benchmarks import find
-from mmevol_eval.twins import ai2d, blink, gqa, hallusionbench, mme, mmmu, mmstar, pope, realworldqa, vqav2
+from mmevol_eval.twins import (
+    ai2d,
+    blink,
+    gqa,
+    hallusionbench,
+    mathvista,
+    mia,
+    mme,
+    mmmu,
+    mmsinst,
+    mmstar,
+    pope,
+    realworldqa,
+    vqav2,
+)
 from mmevol_eval.twins.scene import Scene, read_scenes
 
 FOLDER = "benchmarks"
@@ -25,6 +39,7 @@ TWINS: dict[str, Callable[[Sequence[Scene], Path, int, int], int]] = {
     "MME": mme.write,
     "MMStar": mmstar.write,
     "HallusionBench": hallusionbench.write,
+    "MathVista_MINI": mathvista.write,
     "MMMU_DEV_VAL": mmmu.write,
     "AI2D_TEST": ai2d.write,
     "POPE": pope.write,
@@ -32,6 +47,8 @@ TWINS: dict[str, Callable[[Sequence[Scene], Path, int, int], int]] = {
     "RealWorldQA": realworldqa.write,
     "VQAv2": vqav2.write,
     "GQA": gqa.write,
+    "MIA-Bench": mia.write,
+    "MMSInst": mmsinst.write,
 }
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, write_json, write_jsonl
@@ -27,6 +29,7 @@ from mmevol_eval.predictions import Answers, Ask, answer_all
 from mmevol_eval.protocol import Protocol, data_hash
 from mmevol_eval.score import default_rules
 from mmevol_eval.statistics import average, estimate, headline_of
+from mmevol_eval.twins.mia import ScriptedJudge
 
 ROUNDING = 0.011  # percent; official tools round their aggregates to two digits
 
@@ -37,13 +40,14 @@ class EvaluateConfig(Config):
     names: tuple[str, ...]  # benchmarks, in the order of the report
     prompts: str = "vlmevalkit"  # profile of prompts: vlmevalkit, mmevol, mmevol_compat
     rules: str | None = None  # profile of rules; None: each benchmark's default
+    rules_of: Mapping[str, str] = Field(default_factory=dict)  # other rules for single benchmarks
     batch_size: int = 64  # halved when memory runs out
     max_new_tokens: int = 20
     beams: int = 1
     blind: bool = True  # ask again with the pictures exchanged
     threads: int = 1
     device: str = "cpu"
-    judge: str = "none"  # none, replay:FILE.jsonl or a judge's YAML
+    judge: str = "none"  # none, scripted (tiny MIA-Bench only), replay:FILE.jsonl or a judge's YAML
     seed: int = 0
     probes: bool = True  # gates of the tiny world, from the held-out pictures
     probe_items: int = 300
@@ -67,7 +71,7 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
         UserError: a missing checkpoint, benchmark or judge, or an unknown profile, before anything is asked.
     """
     tasks = load_tasks(config, inputs["benchmarks"])
-    judge = judge_from(config.judge)
+    judge = ScriptedJudge() if config.judge == "scripted" else judge_from(config.judge)
     for task in tasks:
         if task.rules.needs_judge and judge is None:
             raise UserError(
@@ -103,7 +107,8 @@ def load_tasks(config: EvaluateConfig, root: Path) -> list[Task]:
         items = list(rules.load(path))
         if not items:
             raise UserError(f"{rules.name}: {path} holds no items")
-        profile = rules.check_rules(config.rules or default_rules(rules, path))
+        wanted = config.rules_of.get(rules.name, config.rules)
+        profile = rules.check_rules(wanted or default_rules(rules, path))
         tasks.append(Task(rules, profile, items, data_hash(path)))
     return tasks
 
@@ -151,8 +156,9 @@ def score(
     benchmarks: dict[str, Any] = {}
     all_rows: list[Row] = []
     for task in tasks:
-        real = _graded(task, answers, "real", judge)
-        blind = _graded(task, answers, "blind", judge) if config.blind else None
+        own_judge = judge if task.rules.needs_judge or not isinstance(judge, ScriptedJudge) else None
+        real = _graded(task, answers, "real", own_judge)
+        blind = _graded(task, answers, "blind", own_judge) if config.blind else None
         rows = _rows(task, real, blind, answers)
         all_rows += rows
         protocol = Protocol(
@@ -161,7 +167,7 @@ def score(
             rules=task.profile,
             data=task.data,
             prompts=config.prompts,
-            judge=judge.name if judge else "none",
+            judge=own_judge.name if own_judge else "none",
             decoding=dict(model.decoding),
         )
         failed = sum(answers["real", task.rules.name, item.index].failure is not None for item in task.items)

@@ -137,5 +137,5 @@ HEADLINES: dict[tuple[str, str], Headline] = {  # (benchmark, name of its headli
     ("POPE", "Overall"): pope_headline,
     ("HallusionBench", "Avg"): hallusion_average,
     ("MMMU_DEV_VAL", "validation|Overall"): validation_mean,
-    ("MMSInst", "overall"): mean_of_categories,
+    ("MMSInst", "mean"): mean_of_categories,
 }
