@@ -82,6 +82,18 @@ def test_what_changes_in_one_conversation_is_not_seen_by_the_next(rows):
     assert torch.equal(before[edges[4] :], after[edges[4] :])
 
 
+def test_a_blank_picture_joins_text_only_batches_and_changes_no_loss(rows):
+    model, chosen, pixels, pad = rows
+    text = [row for row in chosen if not row["views"]]
+    blank = {**next(row for row in chosen if row["views"]), "row": -1}
+    blank["labels"] = np.full_like(blank["labels"], -100)
+    for collator in (Collator(pad, blank), PackedCollator(blank)):
+        batch = ready(collator(text), pixels)
+        assert batch["tokens"] == sum(len(row["ids"]) for row in text)
+        assert check_packing(model, batch, Collator(pad)(text), 1e-5) <= 1e-5
+        assert "pixel_values" in collator(chosen) and -1 not in collator(text)["rows"]
+
+
 def test_an_attention_that_ignores_the_borders_is_found_at_start_up(rows):
     model, chosen, pixels, pad = rows
     packed, padded = ready(PackedCollator()(chosen), pixels), ready(Collator(pad)(chosen), pixels)

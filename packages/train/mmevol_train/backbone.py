@@ -39,6 +39,8 @@ class BackboneConfig(Config):
     language_model: str
     chat_template: Literal["qwen2", "llama3"]
     system: str | None = None  # default system text; None: the template's own, "": none
+    tile: int | None = Field(default=None, ge=1)  # side of the tower's picture, pixels; None: ask the tower
+    patch: int | None = Field(default=None, ge=1)  # side of its patches, pixels; None: ask the tower
     pinpoints: tuple[tuple[int, int], ...]  # (height, width) of the grids a picture may take, pixels
     vision_feature_layer: int = -2
     vision_feature_select_strategy: Literal["default", "full"] = "default"  # default: without the class token
@@ -47,7 +49,9 @@ class BackboneConfig(Config):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
 
     def tower_geometry(self) -> tuple[int, int]:
-        """(image size, patch size) of the vision tower in pixels, from its configuration alone."""
+        """(image size, patch size) of the vision tower in pixels, without its weights."""
+        if self.tile and self.patch:
+            return self.tile, self.patch
         vision = _vision_config(self.vision_tower)
         return int(vision.image_size), int(vision.patch_size)
 
@@ -106,6 +110,8 @@ def _vision_config(identifier: str) -> Any:
 
 def _llava_config(config: BackboneConfig, vision: Any, text: Any, tokenizer: Any) -> LlavaNextConfig:
     high, wide = int(vision.image_size), int(vision.patch_size)
+    if (high, wide) != config.tower_geometry():
+        raise UserError(f"backbone {config.name}: {config.vision_tower} has tile={high} and patch={wide}; correct them")
     if any(side % high for pair in config.pinpoints for side in pair):
         raise UserError(f"backbone {config.name}: pinpoints must be multiples of the tower's {high} pixels")
     return LlavaNextConfig(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tokenizers import Tokenizer
 from torch.utils.data import Dataset
 
@@ -32,7 +33,7 @@ from mmevol_train.conversation import (
     special_tokens,
     template,
 )
-from mmevol_train.images import Views, image_size, locate_image, read_views
+from mmevol_train.images import Views, cut, image_size, locate_image, read_views
 from mmevol_train.labels import newline_ids, row_problem
 
 
@@ -169,6 +170,16 @@ def expand(row: Row, slot: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     labels[0] = IGNORED  # nothing stands before it
     repeats[places] = [picture.tokens for picture in row.pictures]
     return ids.repeat(repeats), labels.repeat(repeats)
+
+
+def blank_row(slot: int, reading: Reading) -> dict[str, Any]:
+    """A black picture of one tile that nothing is learned from."""
+    tokens = grid(reading.tile, reading.tile, reading.pinpoints, reading.tile, reading.patch).tokens
+    views = cut(Image.new("RGB", (reading.tile, reading.tile)), reading.pinpoints, reading.tile)
+    return {
+        "ids": np.full(tokens, slot, np.int64), "labels": np.full(tokens, IGNORED, np.int64), "views": [views],
+        "sizes": [(reading.tile, reading.tile)], "row": -1,
+    }  # fmt: skip
 
 
 def _row(

@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from mmevol_core.errors import UserError
-from mmevol_train.collate import heads, pixels
+from mmevol_train.collate import heads, pixels, with_picture
 
 SEGMENT_SDPA = "segment_sdpa"
 
@@ -61,11 +61,17 @@ class PackedCollator:
     """Rows to one packed row.
 
     `position_ids` restart and `cu_seq_lens` mark the segments (FlashAttention's names). The first label of a
-    segment is never learned, so no segment is asked to predict the next one's beginning.
+    segment is never learned, so no segment is asked to predict the next one's beginning. `blank` is added to a row
+    without pictures, see `Collator`.
     """
+
+    def __init__(self, blank: dict[str, Any] | None = None) -> None:
+        self._blank = blank
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """input_ids and position_ids (1, T), cu_seq_lens (segments + 1,), and what the padded collator gives."""
+        tokens, numbers = sum(len(row["ids"]) for row in rows), [row["row"] for row in rows]
+        rows = with_picture(rows, self._blank)
         lengths = [len(row["ids"]) for row in rows]
         edges = torch.tensor([0, *np.cumsum(lengths).tolist()], dtype=torch.int32)
         labels = np.concatenate([row["labels"] for row in rows])[None]
@@ -73,7 +79,7 @@ class PackedCollator:
             "input_ids": torch.from_numpy(np.concatenate([row["ids"] for row in rows])[None]),
             "position_ids": torch.from_numpy(np.concatenate([np.arange(length) for length in lengths])[None]),
             "cu_seq_lens_q": edges, "cu_seq_lens_k": edges, "max_length_q": max(lengths), "max_length_k": max(lengths),
-            **heads(labels), **pixels(rows), "tokens": sum(lengths), "rows": [row["row"] for row in rows],
+            **heads(labels), **pixels(rows), "tokens": tokens, "rows": numbers,
         }  # fmt: skip
 
 
@@ -95,7 +101,7 @@ def segment_sdpa(
         functional.scaled_dot_product_attention(
             q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
         )
-        for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+        for q, k, v in zip(*(torch.split(states, lengths, dim=2) for states in (query, key, value)), strict=True)
     ]
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 

@@ -147,7 +147,8 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
                     if chosen:
                         groups.append({"params": chosen, "lr": group.lr, "weight_decay": decay, "part": group.part})
             self.optimizer = torch.optim.AdamW(groups, betas=self._config.betas, fused=True)
-        return self.optimizer
+        chosen_optimizer: torch.optim.Optimizer = self.optimizer
+        return chosen_optimizer
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """Supervised tokens of the whole step over all ranks: every such token weighs the same."""

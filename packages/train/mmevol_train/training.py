@@ -21,7 +21,7 @@ from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
 from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
 from mmevol_train.config import TrainConfig
-from mmevol_train.dataset import Conversations, Corpus, Reading, read_corpus
+from mmevol_train.dataset import Conversations, Corpus, Reading, blank_row, read_corpus
 from mmevol_train.engine import arguments, prepare_process, private, rank, wait, world_size
 from mmevol_train.images import Normalizer
 from mmevol_train.packing import PackedCollator, check_packing, use_packing
@@ -54,10 +54,7 @@ def train(
     previous = checkpoint.latest(work, clean=rank() == 0)
     wait()
     rows = Conversations(corpus, images, reading, config.image_cache_mb)
-    collator: Collator | PackedCollator = Collator(processor.tokenizer.pad_token_id)
-    if config.batching == "packed":
-        _start_packing(model, [rows[index] for index in order.batches[0]], collator, _normalizer(processor))
-        collator = PackedCollator()
+    collator = _collator(config, model, processor, reading, [rows[index] for index in order.batches[0]])
     with (
         Progress(private(out_dir), stage, steps, "steps") as progress,
         _tracker(config, stage, out_dir, previous) as tracker,
@@ -114,15 +111,23 @@ def adapted(model: Any, config: TrainConfig) -> Any:
     return get_peft_model(model, shape)
 
 
-def _start_packing(model: Any, rows: list[dict[str, Any]], padded: Collator, normalizer: Normalizer) -> None:
-    """Switch the attention and prove on the first real batch that packing changes nothing."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+def _collator(
+    config: TrainConfig, model: Any, processor: Any, reading: Reading, rows: list[dict[str, Any]]
+) -> Collator | PackedCollator:
+    """How rows become batches; packing first proves on `rows`, the first batch, that it changes nothing."""
+    blank = blank_row(int(processor.image_token_id), reading) if world_size() > 1 else None
+    padded = Collator(processor.tokenizer.pad_token_id, blank)
+    if config.batching == "padded":
+        return padded
+    inner = model.get_base_model() if config.lora is not None else model
     use_packing(inner)
-    batches = [PackedCollator()(rows), padded(rows)]
+    packed, normalizer = PackedCollator(blank), _normalizer(processor)
+    batches = [packed(rows), padded(rows)]
     for batch in batches:
         if "pixel_values" in batch:
             batch["pixel_values"] = normalizer(batch["pixel_values"]).to(inner.dtype)
     check_packing(inner.eval(), batches[0], batches[1], 1e-5 if inner.dtype == torch.float32 else 2e-2)
+    return packed
 
 
 def reading_of(config: TrainConfig, stage: str, processor: Any) -> Reading:
