@@ -1,7 +1,7 @@
 """How fast, how lean and how safe the chat engine is, against a bare aiohttp loop and a local mock teacher.
 
-    python benchmarks/dataengine.py                    all tables (about five minutes)
-    python benchmarks/dataengine.py throughput memory  some of them: throughput cpu memory faults kill
+    python benchmarks/dataengine.py                    all tables (about ten minutes)
+    python benchmarks/dataengine.py throughput memory  some of them: throughput cpu memory faults kill long
 
 Client and server are processes of their own, each pinned to one core where the machine has two. Paired runs
 (ours, bare, ours, bare, ...) share whatever else the machine is doing. Requests a second are measured at the server,
@@ -232,8 +232,22 @@ def kill(images: Path) -> None:
             print(f"| N = {count:,} | {answered} | {stats(url)['duplicate_requests']} | {int(out):,} |", flush=True)
 
 
+def long(images: Path) -> None:
+    print("\n| 163,000 text requests, 256 in flight, latency 0 | wall s | requests sent | answered | peak MB |")
+    print("|---|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as scratch, teacher(Path(scratch)) as url:
+        for name in ("first run", "the same again, from the journal"):
+            sent, began = stats(url)["requests"], time.monotonic()
+            process = start("ours", url, 163_000, 256, None, Path(scratch))
+            good = int(process.stdout.read())
+            _, _, usage = os.wait4(process.pid, 0)
+            process.returncode = 0
+            cells = f"{time.monotonic() - began:.1f} | {stats(url)['requests'] - sent:,} | {good:,}"
+            print(f"| {name} | {cells} | {usage.ru_maxrss / 1024:.0f} |", flush=True)
+
+
 def main() -> None:
-    tables = {f.__name__: f for f in (throughput, cpu, memory, faults, kill)}
+    tables = {f.__name__: f for f in (throughput, cpu, memory, faults, kill, long)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", help=f"which of: {' '.join(tables)} (default: all)")
     for name in ("--client", "--url", "--images", "--folder"):
