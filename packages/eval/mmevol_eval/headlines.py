@@ -106,7 +106,8 @@ mme_total, mme_reasoning = _mme(None), _mme(MME_REASONING)
 def _validation_terms(rows: Sequence[Row], measure: str) -> Array:
     """MMMU: the validation split alone, or everything when there is none."""
     inside = [row["split"] == "validation" for row in rows]
-    return _mean_terms(rows, measure) * np.array([inside if any(inside) else [True] * len(rows)]).T
+    counted = np.array(inside if any(inside) else [True] * len(rows), dtype=np.float64)
+    return np.asarray(_mean_terms(rows, measure) * counted[:, None])
 
 
 def _hallusion_terms(rows: Sequence[Row], measure: str) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmevol_core.files import write_json
@@ -25,7 +25,7 @@ def write(scenes: Sequence[Scene], root: Path, count: int, seed: int) -> int:
     """Write about `count` questions (a multiple of 8); return how many."""
     rng = random.Random(f"MMSInst:{seed}")
     deck = Deck(scenes, rng)
-    rows: list[dict[str, object]] = []
+    rows: list[Mapping[str, object]] = []
     images = root / FOLDER / "images"
     images.mkdir(parents=True, exist_ok=True)
     for _ in range(max(1, round(count / len(SOURCES)))):
