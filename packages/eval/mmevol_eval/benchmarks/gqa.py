@@ -32,7 +32,7 @@ from mmevol_eval.benchmark import (
 from mmevol_eval.grading import mmevol_prompts
 from mmevol_eval.grading.folder import find_image, one_file
 from mmevol_eval.grading.tables import overall_and, percent
-from mmevol_eval.grading.tsv import as_list, read_items
+from mmevol_eval.grading.tsv import answers_of, read_items
 
 _NOT_STEPS = ("exist", "query: name", "choose name")  # final operations that the official count leaves out
 
@@ -60,8 +60,7 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
     """Compare a reply with the answer (a list of answers scores its share of matches, as in the kit)."""
     if rules in (VLMEVALKIT, VLMEVALKIT_02RC1):
         parsed = reply.strip()
-        golds = as_list(item.answer, f"GQA {item.index}")
-        hits = [str(gold).strip().lower() == parsed.lower() for gold in golds]
+        hits = [gold.strip().lower() == parsed.lower() for gold in answers_of(item.answer)]
         return Graded(item, sum(hits) / len(hits), parsed, "rule")
     parsed = reply if rules == OFFICIAL else reply.rstrip(".").lower()
     return Graded(item, float(parsed == item.answer), parsed, "rule")

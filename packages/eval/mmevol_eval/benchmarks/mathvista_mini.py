@@ -22,7 +22,7 @@ from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import choice, mmevol_prompts
 from mmevol_eval.grading.judging import CALL_FAILED, question_about
 from mmevol_eval.grading.tables import percent
-from mmevol_eval.grading.tsv import as_list, read_items
+from mmevol_eval.grading.tsv import answers_of, as_list, read_items
 
 JUDGE_CALLS = 5
 _COLUMNS = ("answer", "question_type", "answer_type", "choices", "answer_option", "task", "skills")
@@ -62,7 +62,7 @@ def _settled(item: Item, reply: str) -> bool:
 
 def _right(item: Item, answer: str, rules: str) -> bool:
     if item.extra["question_type"] == "multi_choice":
-        return choice.infer(answer, item.options, rules) == item.extra["answer_option"]
+        return choice.infer(answer, item.options, rules) == str(item.extra["answer_option"])
     if item.extra["answer_type"] not in ("integer", "float"):
         return item.answer == "None"
     return _equal(item, answer)
@@ -81,7 +81,7 @@ def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
     """Accuracy (`Overall`, each task and skill), and `NAME|tot`, `NAME|hit`, `NAME|prefetch` counts."""
     groups: dict[str, list[Graded]] = defaultdict(list)
     for row in graded:
-        skills = [str(skill) for skill in as_list(row.item.extra["skills"], f"MathVista {row.index}")]
+        skills = answers_of(row.item.extra["skills"])
         for name in ("Overall", *skills, row.item.extra["task"]):
             groups[name].append(row)
     result = {name: percent(row.score for row in rows) for name, rows in groups.items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.tsv import as_list, read_items
+from mmevol_eval.grading.tsv import answers_of, read_items
 
 FORMULAS = "Handwritten Mathematical Expression Recognition"
 RECOGNITION = tuple(
@@ -37,7 +37,7 @@ def load(path: Path) -> Iterator[Item]:
 def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
     """1 when an accepted text is part of the reply."""
     formula = item.category == FORMULAS
-    accepted = [_prepared(str(text), formula) for text in as_list(item.answer, f"OCRBench {item.index}")]
+    accepted = [_prepared(text, formula) for text in answers_of(item.answer)]
     text = _prepared(reply, formula)
     return Graded(item, float(any(part in text for part in accepted)), reply, "rule")
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 from mmevol_eval.benchmark import MMEVOL, Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import mmevol_prompts
 from mmevol_eval.grading.tables import overall_and
-from mmevol_eval.grading.tsv import as_list, read_items
+from mmevol_eval.grading.tsv import answers_of, read_items
 from mmevol_eval.grading.vqa import accuracy, normalise
 
 
 def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
     """VQA accuracy of one reply."""
     keep = rules != MMEVOL
-    references = [str(answer) for answer in as_list(item.answer, f"TextVQA {item.index}")]
+    references = answers_of(item.answer)
     return Graded(item, accuracy(reply, references, keep), normalise(reply, keep_after_digit=keep), "rule")
 
 

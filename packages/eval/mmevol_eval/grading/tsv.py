@@ -113,6 +113,15 @@ def as_list(text: str, where: str) -> list[Any]:
         raise UserError(f"{where}: not a list: {text[:60]!r}") from error
 
 
+def answers_of(text: str) -> list[str]:
+    """Accepted answers of a cell: the items of a list literal, or the cell itself when it is none, as in the kit."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return [text]
+    return [str(part) for part in value] if isinstance(value, list) else [text]
+
+
 class Encoded(Sequence[Image]):
     """Base64 images of a cell, decoded when they are looked at: scoring never does."""
 
