@@ -1,3 +1,4 @@
+# ruff: noqa: E402, I001 - the paths come first
 """Table of parsers on the corpus: `python tests/dataengine/parse_corpus/compare.py` (from the repository root)."""
 
 import json
