@@ -88,7 +88,7 @@ def _bad_override(error: Exception, overrides: Sequence[str]) -> UserError:
 
 
 def _addressed(override: str) -> str:
-    """Let `section.key=value` name a key that the YAML leaves to its default; the section's schema refuses wrong ones."""
+    """Let `section.key=value` name a key that no YAML sets; the section's schema refuses wrong ones."""
     return f"++{override}" if re.match(r"[a-z]\w*(\.\w+)+=", override) else override
 
 

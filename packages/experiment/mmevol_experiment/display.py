@@ -59,8 +59,9 @@ class Lines:
         self._flush()
 
     def skipped(self, job: Job) -> None:
-        """Gathered into one line."""
-        self._done_before.append(job.node.key)
+        """Gathered into one line; what has just run was announced already."""
+        if job.node.key not in self._began:
+            self._done_before.append(job.node.key)
 
     def started(self, job: Job) -> None:
         """Say that it begins and where it writes."""

@@ -29,7 +29,8 @@ def lines(experiment: Experiment) -> list[str]:
     limit = config.teacher.get("max_usd")
     stop = f", stops at {limit} USD (teacher.max_usd)" if usd and limit is not None else ""
     return [
-        f"evolve: at most {calls:,} requests, about {prompt / 1e6:,.1f} M tokens in and {completion / 1e6:,.1f} M out, {money}{stop}"
+        f"evolve: at most {calls:,} requests, about {prompt / 1e6:,.1f} M tokens in "
+        f"and {completion / 1e6:,.1f} M out, {money}{stop}"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Runs the stage runs of an experiment: what is done is skipped, each runs in its own process, independent ones together.
+"""Runs the stage runs of an experiment: done ones are skipped, each has its own process, independent ones overlap.
 
 Read from the bottom of the import chain: `graph.build` says what flows where, `plan.plan` names folders, `run` does it.
 """
@@ -141,10 +141,8 @@ def _stop(children: list[Child]) -> None:
         _signal(child, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     for child in children:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             child.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
         _signal(child, signal.SIGKILL)  # also what the child may have left running in its group
         child.process.wait()
         child.log.close()

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,17 +39,26 @@ def main(job_file: Path) -> int:
         if manifest.read(folder, identity["fingerprint"]) is not None:
             return 0
         (folder / ERROR_FILE).unlink(missing_ok=True)
-        try:
+        with _told(folder):
             _run(job, folder)
-        except UserError as error:
-            write_json(folder / ERROR_FILE, {"message": str(error), "status": error.status})
-            return error.status
-        except BaseException as error:  # whatever it was, the parent is told, and it is raised again
-            name = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            write_json(folder / ERROR_FILE, {"message": name, "status": CRASHED})
-            traceback.print_exc()
-            return CRASHED
     return 0
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Leave `error.json` for the parent when the stage fails: a person's mistake in a line, else what was raised."""
+    whole = False
+    try:
+        yield
+        whole = True
+    except UserError as error:
+        write_json(folder / ERROR_FILE, {"message": str(error), "status": error.status})
+        sys.exit(error.status)
+    finally:
+        raised = sys.exception()
+        if not whole and raised is not None and not isinstance(raised, SystemExit):
+            name = f"{type(raised).__name__}: {raised}".splitlines()[0][:300]
+            write_json(folder / ERROR_FILE, {"message": name, "status": CRASHED})
 
 
 def _run(job: dict[str, Any], folder: Path) -> None:
@@ -82,7 +90,6 @@ def _end_with_parent() -> None:
     """Wait for the parent's end of the pipe to close, then end this process group."""
     while os.read(0, 1):
         pass
-    signal.signal(signal.SIGTERM, signal.SIG_IGN) if threading.current_thread() is threading.main_thread() else None
     os.killpg(os.getpgrp(), signal.SIGTERM)
     time.sleep(10)
     os.killpg(os.getpgrp(), signal.SIGKILL)

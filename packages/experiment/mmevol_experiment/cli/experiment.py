@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +75,7 @@ def _environment(experiment: Experiment) -> dict[str, str]:
 
 
 def _announce(experiment: Experiment, console: Console) -> None:
-    say = lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)  # noqa: E731
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     report = experiment.jobs.get("report")
     receipt = report.done if report else None
     if receipt is None:
@@ -88,7 +89,7 @@ def plan(overrides: Overrides = None) -> None:
     """Say what would run, what is done and what is missing on this machine; spend nothing."""
     experiment = prepare(compose(list(overrides or [])))
     console = Console()
-    say = lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)  # noqa: E731
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     width = max(len(key) for key in experiment.jobs)
     for key, job in experiment.jobs.items():
         receipt, before = job.done, seconds_last_time(job)

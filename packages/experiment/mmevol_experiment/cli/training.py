@@ -1,9 +1,103 @@
-"""Commands of training."""
+"""`mmevol labels`, `mmevol tokens`, `mmevol serve`."""
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import orjson
 import typer
+from rich.console import Console
+
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json
+
+
+class Template(StrEnum):
+    """Chat templates."""
+
+    qwen2 = "qwen2"
+    llama3 = "llama3"
+
+
+class TrainingStage(StrEnum):
+    """Training stages."""
+
+    pretrain = "pretrain"
+    finetune = "finetune"
+
+
+class Mode(StrEnum):
+    """Rules of supervision."""
+
+    answer = "answer"
+    mmevol = "mmevol"
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
+    app.command()(labels)
+    app.command()(tokens)
+    app.command()(serve)
+
+
+def labels(
+    data: Annotated[Path, typer.Option(help="LLaVA JSON")],
+    template: Annotated[Template, typer.Option()] = Template.qwen2,
+    stage: Annotated[TrainingStage, typer.Option()] = TrainingStage.finetune,
+    mode: Annotated[Mode, typer.Option(help="answer: answer and end token; mmevol: the reference")] = Mode.answer,
+    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json; default: the stand-in's")] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="tokens kept of a row")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one line a row with character spans")] = False,
+) -> None:
+    """Show what would be trained on, row by row: supervised text in green."""
+    from mmevol_train.labels import colour, label_rows
+
+    console = Console()
+    for row in label_rows(data, template.value, stage.value, mode.value, tokenizer, max_length):
+        if as_json:
+            line = {"row": row.row, "rendered": row.rendered, "supervised": [list(span) for span in row.supervised]}
+            line |= {"problem": row.problem} if row.problem else {}
+            sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        else:
+            console.print(colour(row))
+    sys.stdout.buffer.flush()
+
+
+def tokens(
+    sizes: Annotated[Path, typer.Option(help="JSON list of [width, height] in pixels")],
+    backbone: Annotated[str, typer.Option(help="file of conf/backbone")] = "qwen2_7b",
+) -> None:
+    """Image tokens from sizes alone, without a model."""
+    from mmevol_experiment.compose import compose
+    from mmevol_train.anyres import tokens_for
+    from mmevol_train.backbone import BackboneConfig
+
+    listed = read_json(sizes)
+    if not isinstance(listed, list):
+        raise UserError(f"{sizes} must hold a JSON list of [width, height]")
+    values = compose([f"backbone={backbone}", "name=tokens"])["backbone"]
+    rows = tokens_for(listed, fit(BackboneConfig, values, "backbone"))
+    sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def serve(
+    checkpoint: Path,
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+) -> None:
+    """Serve a trained checkpoint as an OpenAI-compatible endpoint."""
+    if not (checkpoint / "config.json").is_file():
+        raise UserError(
+            f"{checkpoint} is no checkpoint: no config.json; try outputs/quickstart/finetune.evolved/checkpoint"
+        )
+    try:
+        start = import_module("mmevol_train.serve").serve
+    except ImportError as error:
+        raise UserError(f"serving needs the training part: pip install -e '.[train]' ({error})") from error
+    start(checkpoint, host=host, port=port)

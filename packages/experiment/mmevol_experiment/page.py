@@ -1,0 +1,160 @@
+"""The report as one HTML page: tables and charts from the numbers, lineages from the records."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from mmevol_core.files import read_jsonl
+from mmevol_core.sample import QA, Sample, read_samples
+from mmevol_experiment import charts
+
+CURVE_POINTS = 300
+IMAGE_KINDS = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
+
+
+def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lineages: int) -> str:
+    """Fill the template; the page needs no other file and no network."""
+    from jinja2 import Environment, StrictUndefined
+
+    text = resources.files("mmevol_experiment").joinpath("templates/report.html.jinja").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    samples = list(read_samples(inputs["evolved"])) if "evolved" in inputs else []
+    return template.from_string(text).render(
+        title=title,
+        numbers=numbers,
+        benchmarks=list(next(iter(numbers["arms"].values()))["benchmarks"]),
+        difference_charts=list(_difference_charts(numbers["differences"])),
+        losses=_losses(inputs),
+        funnel=_funnel(numbers["ledger"].get("rounds", [])),
+        reasons=_reasons(numbers["ledger"].get("rounds", [])),
+        generations=generations(samples),
+        skills=_skills(samples),
+        lineages=[_lineage(sample, inputs["images"]) for sample in _chosen(samples, lineages)],
+    )
+
+
+def _difference_charts(differences: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str, str]]:
+    """(title, measure, SVG) of every pair of arms and measure."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for row in differences:
+        groups.setdefault((row["a"], row["b"], row["measure"]), []).append(row)
+    for (a, b, measure), rows in groups.items():
+        drawn = [
+            charts.Interval(row["benchmark"], row["delta"], low, high, strong=row["benchmark"] == "average")
+            for row in rows
+            for low, high in [row["ci95"]]
+        ]
+        yield f"{a} minus {b}", measure.replace("_", " "), charts.intervals(drawn, "percentage points")
+
+
+def _losses(inputs: Mapping[str, Path]) -> str:
+    series: dict[str, list[tuple[float, float]]] = {}
+    for role, path in inputs.items():
+        if role.startswith("losses."):
+            rows = [row for row in read_jsonl(path) if "loss" in row]
+            smooth = charts.smoothed([row["loss"] for row in rows])
+            every = max(1, len(rows) // CURVE_POINTS)
+            series[role.partition(".")[2]] = [(row["step"], loss) for row, loss in zip(rows, smooth, strict=True)][
+                ::every
+            ]
+    return charts.lines(series, "step", "training loss (smoothed)")
+
+
+def _funnel(rounds: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            f"round {row['round']}, {row['direction'].replace('_', ' ')}",
+            {"kept": row["kept"], "eliminated": sum(row["eliminated"].values()), "failed": sum(row["failed"].values())},
+        )
+        for row in rounds
+    ]
+    return charts.stacks(rows, ("kept", "eliminated", "failed")) if rows else ""
+
+
+def _reasons(rounds: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """Why items were eliminated or failed, most frequent first."""
+    counts: dict[str, int] = {}
+    for row in rounds:
+        for kind in ("eliminated", "failed", "failed_records"):
+            for reason, count in row[kind].items():
+                name = f"{reason.replace('_', ' ')}{' (whole record)' if kind == 'failed_records' else ''}"
+                counts[name] = counts.get(name, 0) + count
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def generations(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Items, and skills and steps per item, of every round."""
+    most = max((len(sample.rounds) for sample in samples), default=0)
+    rows = []
+    for number in range(most):
+        items = [item for sample in samples if number < len(sample.rounds) for item in sample.rounds[number]]
+        count = len(items) or 1
+        rows.append(
+            {
+                "name": f"round {number}" if number else "seed",
+                "items": len(items),
+                "skills": sum(len(item.skills) for item in items) / count,
+                "steps": sum(len(item.steps) for item in items) / count,
+                "formats": len({item.format for item in items}),
+                "words": sum(len(item.question.split()) for item in items) / count,
+            }
+        )
+    return rows
+
+
+def _skills(samples: Sequence[Sample]) -> str:
+    """How often each skill is used, before and after."""
+    counts: dict[str, dict[str, float]] = {}
+    for sample in samples:
+        for number, generation in enumerate(sample.rounds):
+            for item in generation:
+                for skill in item.skills:
+                    part = counts.setdefault(skill, {"seed": 0, "evolved": 0})
+                    part["evolved" if number else "seed"] += 1
+    rows = sorted(counts.items(), key=lambda pair: -sum(pair[1].values()))
+    return charts.stacks(rows, ("seed", "evolved")) if rows else ""
+
+
+def _chosen(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """The records with the longest lineages, spread over the file."""
+    ranked = sorted(samples, key=lambda sample: -len(_chain(sample)))
+    best = [sample for sample in ranked if len(_chain(sample)) == len(_chain(ranked[0]))] if ranked else []
+    pool = best if len(best) >= count else ranked
+    return pool[:: max(1, len(pool) // count)][:count] if count else []
+
+
+def _chain(sample: Sample) -> list[QA]:
+    """The longest chain of parents in a record, seed first."""
+    items = {item.id: item for generation in sample.rounds for item in generation}
+    chains: list[list[QA]] = [[]]
+    for item in items.values():
+        chain = [item]
+        while chain[0].parent in items and items[chain[0].parent] not in chain:
+            chain.insert(0, items[chain[0].parent])
+        chains.append(chain)
+    return max(chains, key=len)
+
+
+def _lineage(sample: Sample, root: Path) -> dict[str, Any]:
+    chain = _chain(sample)
+    scores = [after.score for _, after in pairwise(chain)]
+    boxes = [(box.label, box.xyxy) for box in sample.boxes]
+    return {
+        "sample": sample,
+        "picture": charts.picture(data_uri(root / sample.images[0]), boxes),
+        "chain": chain,
+        "mean_score": sum(score or 0 for score in scores) / len(scores) if scores else None,
+    }
+
+
+def data_uri(path: Path) -> str:
+    """An image file as text inside the page."""
+    kind = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}.get(
+        path.suffix.lower(), "png"
+    )
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

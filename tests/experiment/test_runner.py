@@ -1,0 +1,163 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.run_fakes import execute, nodes
+
+from mmevol_core.errors import UserError
+from mmevol_experiment.graph import Node
+from mmevol_experiment.plan import plan
+
+SCRIPT = Path(__file__).parents[1] / "support" / "run_fakes.py"
+
+
+def lines(log):
+    return sorted(log.read_text().split()) if log.exists() else []
+
+
+def begin(outputs, log, steps=4, step_s=0.2):
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    command = [sys.executable, str(SCRIPT), str(outputs), str(log), str(steps), str(step_s)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.02)
+
+
+def test_results_flow_from_stage_to_stage(tmp_path):
+    jobs, _ = execute(tmp_path / "out", nodes(tmp_path / "log"))
+    assert jobs["c"].done.metrics["total"] == 6  # 3 + 1 + 2
+    assert jobs["c"].done.inputs["left"]["fingerprint"] == jobs["a"].fingerprint
+
+
+def test_a_second_run_does_nothing(tmp_path):
+    log = tmp_path / "log"
+    execute(tmp_path / "out", nodes(log))
+    _, said = execute(tmp_path / "out", nodes(log))
+    assert len(lines(log)) == 3
+    assert "already done: a, b, c" in said
+    assert "started" not in said
+
+
+def test_a_changed_configuration_runs_the_stage_and_what_depends_on_it(tmp_path):
+    log = tmp_path / "log"
+    before, _ = execute(tmp_path / "out", nodes(log))
+    graph = nodes(log)
+    changed = (Node("a", "work", graph[0].module, {**graph[0].config, "value": 10}), *graph[1:])
+    after, _ = execute(tmp_path / "out", changed)
+    assert before["b"].folder == after["b"].folder
+    assert before["a"].folder != after["a"].folder
+    assert after["c"].done.metrics["total"] == 15  # 3 + 10 + 2
+    assert lines(log) == ["10:0", "1:0", "2:0", "3:0", "3:0"]
+
+
+def test_equal_stage_runs_share_a_folder_and_run_once(tmp_path):
+    log = tmp_path / "log"
+    one = Node("x", "work", "support.fake_stages", {"log": str(log), "step_s": 0.2})
+    same = Node("y", "work", "support.fake_stages", {"log": str(log), "step_s": 0.2})
+    jobs, _ = execute(tmp_path / "out", (one, same))
+    assert jobs["x"].folder == jobs["y"].folder
+    assert lines(log) == ["0:0"]
+
+
+def test_a_crash_leaves_no_manifest_and_names_the_log(tmp_path):
+    with pytest.raises(
+        UserError, match=r"stage c failed unexpectedly: ValueError: boom \(traceback: .*log.txt\)"
+    ) as error:
+        execute(tmp_path / "out", nodes(tmp_path / "log", fail="crash"))
+    job = plan(nodes(tmp_path / "log", fail="crash"), tmp_path / "out")["c"]
+    assert error.value.status == 1
+    assert not (job.folder / "manifest.json").exists()
+    assert "ValueError: boom" in (job.folder / "log.txt").read_text()
+
+
+def test_a_persons_mistake_travels_as_its_message_and_status(tmp_path):
+    with pytest.raises(UserError, match="stage c: the input is bad; fix it") as error:
+        execute(tmp_path / "out", nodes(tmp_path / "log", fail="user"))
+    assert error.value.status == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"valeu": 1, "log": "x"}, r"unknown config key 'first.valeu'; did you mean 'first.value'\?"),
+        ({"value": "many", "log": "x"}, "config key first.value: .*integer"),
+        ({"value": 1}, "config key first.log is missing"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_stops_before_anything_runs(tmp_path, config, message):
+    bad = Node("last", "work", "support.fake_stages", config, where="first")
+    with pytest.raises(UserError, match=message):
+        execute(tmp_path / "out", (*nodes(tmp_path / "log"), bad))
+    assert lines(tmp_path / "log") == []
+
+
+def test_a_missing_input_stops_before_anything_runs(tmp_path):
+    needing = Node("d", "work", "support.fake_stage_needing", {"log": str(tmp_path / "log")})
+    with pytest.raises(UserError, match="stage d needs the input 'left'"):
+        execute(tmp_path / "out", (*nodes(tmp_path / "log"), needing))
+    assert lines(tmp_path / "log") == []
+
+
+def test_a_deleted_output_is_made_again(tmp_path):
+    log = tmp_path / "log"
+    jobs, _ = execute(tmp_path / "out", nodes(log))
+    (jobs["c"].folder / "out.txt").unlink()
+    execute(tmp_path / "out", nodes(log))
+    assert jobs["c"].done is not None
+
+
+def test_kill_9_of_the_parent_ends_the_children_and_the_same_command_continues(tmp_path):
+    log = tmp_path / "log"
+    parent = begin(tmp_path / "out", log)
+    wait_for(lambda: len(lines(log)) >= 2)
+    parent.kill()
+    parent.wait()
+    jobs, _ = execute(tmp_path / "out", nodes(log, 4, 0.2))
+    # every step of a (1) and b (2) once, whatever was in flight when the parent died at most once more
+    assert set(lines(log)) == {*(f"{value}:{step}" for value in (1, 2) for step in range(4)), "3:0"}
+    assert len(lines(log)) <= 9 + 2
+    assert jobs["c"].done.metrics["total"] == 6
+
+
+def test_kill_9_of_a_child_is_said_in_one_line_and_the_same_command_continues(tmp_path):
+    import psutil
+
+    log = tmp_path / "log"
+    parent = begin(tmp_path / "out", log)
+    wait_for(lambda: len(lines(log)) >= 2)
+    psutil.Process(parent.pid).children()[0].kill()
+    _, errors = parent.communicate()
+    assert b"was ended by SIGKILL" in errors
+    jobs, _ = execute(tmp_path / "out", nodes(log, 4, 0.2))
+    assert jobs["c"].done.metrics["total"] == 6
+
+
+def test_ctrl_c_ends_the_children_and_leaves_no_process(tmp_path):
+    import psutil
+
+    log = tmp_path / "log"
+    parent = begin(tmp_path / "out", log, steps=100)
+    wait_for(lambda: len(lines(log)) >= 2)
+    children = psutil.Process(parent.pid).children()
+    parent.send_signal(signal.SIGINT)
+    _, errors = parent.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in errors  # the command line turns it into exit status 130
+    assert children and not any(child.is_running() and child.status() != "zombie" for child in children)
+
+
+def test_two_processes_at_once_compute_everything_once(tmp_path):
+    log = tmp_path / "log"
+    both = [begin(tmp_path / "out", log), begin(tmp_path / "out", log)]
+    for process in both:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert lines(log) == sorted([*(f"{value}:{step}" for value in (1, 2) for step in range(4)), "3:0"])
