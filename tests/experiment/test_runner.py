@@ -19,13 +19,27 @@ def lines(log):
     return sorted(log.read_text().split()) if log.exists() else []
 
 
-def begin(outputs, log, steps=4, step_s=0.2):
+@pytest.fixture
+def begin():
+    begun = []
+
+    def start(*arguments, **options):
+        begun.append(_begin(*arguments, **options))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()  # its workers end with it
+        process.wait()
+
+
+def _begin(outputs, log, steps=4, step_s=0.2):
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
     command = [sys.executable, str(SCRIPT), str(outputs), str(log), str(steps), str(step_s)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "timed out"
@@ -115,7 +129,7 @@ def test_a_deleted_output_is_made_again(tmp_path):
     assert jobs["c"].done is not None
 
 
-def test_kill_9_of_the_parent_ends_the_children_and_the_same_command_continues(tmp_path):
+def test_kill_9_of_the_parent_ends_the_children_and_the_same_command_continues(tmp_path, begin):
     log = tmp_path / "log"
     parent = begin(tmp_path / "out", log)
     wait_for(lambda: len(lines(log)) >= 2)
@@ -128,7 +142,7 @@ def test_kill_9_of_the_parent_ends_the_children_and_the_same_command_continues(t
     assert jobs["c"].done.metrics["total"] == 6
 
 
-def test_kill_9_of_a_child_is_said_in_one_line_and_the_same_command_continues(tmp_path):
+def test_kill_9_of_a_child_is_said_in_one_line_and_the_same_command_continues(tmp_path, begin):
     import psutil
 
     log = tmp_path / "log"
@@ -141,7 +155,7 @@ def test_kill_9_of_a_child_is_said_in_one_line_and_the_same_command_continues(tm
     assert jobs["c"].done.metrics["total"] == 6
 
 
-def test_ctrl_c_ends_the_children_and_leaves_no_process(tmp_path):
+def test_ctrl_c_ends_the_children_and_leaves_no_process(tmp_path, begin):
     import psutil
 
     log = tmp_path / "log"
@@ -149,15 +163,15 @@ def test_ctrl_c_ends_the_children_and_leaves_no_process(tmp_path):
     wait_for(lambda: len(lines(log)) >= 2)
     children = psutil.Process(parent.pid).children()
     parent.send_signal(signal.SIGINT)
-    _, errors = parent.communicate(timeout=30)
+    _, errors = parent.communicate(timeout=180)
     assert b"KeyboardInterrupt" in errors  # the command line turns it into exit status 130
     assert children and not any(child.is_running() and child.status() != "zombie" for child in children)
 
 
-def test_two_processes_at_once_compute_everything_once(tmp_path):
+def test_two_processes_at_once_compute_everything_once(tmp_path, begin):
     log = tmp_path / "log"
     both = [begin(tmp_path / "out", log), begin(tmp_path / "out", log)]
     for process in both:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
         assert process.returncode == 0, errors
     assert lines(log) == sorted([*(f"{value}:{step}" for value in (1, 2) for step in range(4)), "3:0"])

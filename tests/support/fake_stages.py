@@ -1,7 +1,5 @@
 """Small real stages for tests of the runner: they run in real worker processes."""
 
-import os
-import sys
 import time
 from pathlib import Path
 
