@@ -139,7 +139,7 @@ def test_ratings_of_llava_bench_and_mm_vet_follow_their_parsers(tmp_path):
     rows = [{"index": i, "answer": "a", "category": "rec,ocr"} for i in "12"]
     paths = files(tmp_path, rows, ["x", "y"], {"1": ["bad", "1.2", "0.5"], "2": ["no"]})
     result = score_file("MMVet", *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")
-    assert result["scores"] == {"Overall": 25, "capability|rec": 25, "capability|ocr": 25, "combination|rec_ocr": 25}
+    assert result["scores"] == {"Overall": 25, "rec": 25, "ocr": 25, "rec_ocr": 25}
     assert result["unparsed"] == 1
 
 

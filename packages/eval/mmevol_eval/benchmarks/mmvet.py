@@ -3,7 +3,8 @@
 Data: VLMEvalKit `MMVet.tsv` (218 rows), answer with <AND> and <OR>, category = comma-separated capabilities.
 Prompt: the question as it is; MMEvol asks for detail.
 Unparsed: 0 (five judge calls without a number in 0..1).
-Formula: mean score in percent, overall, by capability (`capability|rec`...) and by combination (`combination|rec_ocr`).
+Formula: mean score in percent, overall, by capability (`rec`...) and by combination (`rec_ocr`). As in
+the kit, both share one table, so an item of a single capability counts twice in that capability's row.
 Source: Yu et al. 2023; VLMEvalKit at e8e78f05, `mmvet.py`.
 """
 
@@ -45,8 +46,8 @@ def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
 
 def _names(row: Graded) -> Iterator[str]:
     category = row.item.category
-    yield from (f"capability|{name}" for name in CAPABILITIES if name in category)
-    yield f"combination|{category.replace(',', '_')}"
+    yield from (name for name in CAPABILITIES if name in category)
+    yield category.replace(",", "_")
 
 
 BENCHMARK = Benchmark(
