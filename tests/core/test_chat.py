@@ -230,7 +230,7 @@ def test_a_killed_run_resumes_with_fewer_repeats_than_slots(tmp_path):
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tmp_path):
     with MockTeacher() as teacher:
-        command = [sys.executable, str(PROGRAM), teacher.base_url, str(tmp_path / "j.sqlite"), "3000", "16"]
+        command = [sys.executable, str(PROGRAM), teacher.base_url, str(tmp_path / "j.sqlite"), "800", "16"]
         full = subprocess.run([*command, "400000"], capture_output=True, text=True, timeout=60, check=False)
         assert full.returncode == 1
         assert full.stderr.startswith("error: cannot write the journal")
@@ -241,7 +241,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_committed(tmp_path):
         out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
         assert teacher.stats()["duplicate_requests"] <= 16
     assert kept > 50
-    assert list(map(int, out.split()))[:2] == [3000, kept]
+    assert list(map(int, out.split()))[:2] == [800, kept]
 
 
 def test_structured_output_is_asked_for_only_where_the_server_has_it(tmp_path):
