@@ -66,8 +66,9 @@ check: lint types test ## what must hold before a commit
 bench: $(ready) ## performance benchmarks, one after the other
 	@for script in benchmarks/*.py; do echo "== $$script"; $(bin)/python $$script; done
 
-standins: $(ready) ## train the tiny stand-ins again (hours)
-	@$(bin)/python -m mmevol_train.standins
+standins: $(ready) ## train the tiny stand-ins again (an hour), from every train picture of the tiny world
+	@$(bin)/mmevol run experiment=quickstart name=standins stages=[seed] data.shapes=null data.digits=null
+	@$(bin)/python -m mmevol_train.standins outputs/standins/seed
 
 vlmeval-env: ## the official VLMEvalKit in an environment of its own
 	test -x .venv-vlmeval/bin/python || $(python) -m venv .venv-vlmeval

@@ -252,7 +252,8 @@ def train(recipe: Recipe, out_dir: Path, extra: Sequence[str] = (), start: Path 
     if start:
         warm_start(model, tokens, start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-    started, log, progress = time.monotonic(), [], [0.0]
+    started, progress = time.monotonic(), [0.0]
+    log: list[dict[str, float]] = []
     for step, batch in enumerate(batches(recipe, writer, progress)):
         passed = (time.monotonic() - started) / recipe.seconds
         if passed >= 1:
@@ -262,7 +263,7 @@ def train(recipe: Recipe, out_dir: Path, extra: Sequence[str] = (), start: Path 
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = loss_of(model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
