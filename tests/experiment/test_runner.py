@@ -16,7 +16,8 @@ SCRIPT = Path(__file__).parents[1] / "support" / "run_fakes.py"
 
 
 def lines(log):
-    return sorted(log.read_text().split()) if log.exists() else []
+    path = log.with_suffix(".txt")
+    return sorted(path.read_text().split()) if path.exists() else []
 
 
 @pytest.fixture

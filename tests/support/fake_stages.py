@@ -14,7 +14,7 @@ class WorkConfig(Config):
     steps: int = 1
     step_s: float = 0.0
     fail: str = ""  # "", user, crash, hang
-    log: str  # every real step appends a line
+    log: str  # every real step appends a line to LOG.txt (a file that a configuration names counts as its input)
 
 
 def run(config, inputs, out_dir):
@@ -23,7 +23,7 @@ def run(config, inputs, out_dir):
     with Progress(out_dir, "work", config.steps, "steps") as progress:
         for step in range(done, config.steps):
             time.sleep(config.step_s)
-            for path in (state, Path(config.log)):
+            for path in (state, Path(f"{config.log}.txt")):
                 with path.open("a") as file:
                     file.write(f"{config.value}:{step}\n")
             progress.advance()
