@@ -7,7 +7,6 @@ import signal
 import sys
 from types import FrameType
 
-import click
 import typer
 
 from mmevol_core import secrets
@@ -15,6 +14,10 @@ from mmevol_core.errors import UserError
 from mmevol_experiment.cli import data, evaluation, experiment, teacher, training
 
 INTERRUPTED = 130
+# typer carries its own click and shows the base of its usage errors only through this class
+USAGE_ERROR: type[typer.BadParameter] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
 
 app = typer.Typer(
     name="mmevol",
@@ -36,10 +39,10 @@ def main() -> None:
         status = app(standalone_mode=False)
     except UserError as error:
         sys.exit(_say(str(error), error.status))
-    except click.exceptions.ClickException as error:
+    except USAGE_ERROR as error:
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(_say("interrupted; the same command continues", INTERRUPTED))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
