@@ -129,7 +129,7 @@ def headline(differences: Sequence[Mapping[str, Any]], sees: bool | None) -> str
     text = (
         f"The evolved arm is {_points(scored)} its control (seed data repeated to as many training tokens) on the "
         f"average of the benchmarks; {_verdict(scored)}."
-    )
+    ) + _leans_on(differences)
     gain = find(differences, "evolved", "seed_matched", AVERAGE, "real_minus_blind")
     if gain is not None:
         text += f" Counting only what the image adds (real minus blind), it is {_points(gain)} it; {_verdict(gain)}."
@@ -139,6 +139,20 @@ def headline(differences: Sequence[Mapping[str, Any]], sees: bool | None) -> str
             f"so these differences are not about vision."
         )
     return text
+
+
+def _leans_on(differences: Sequence[Mapping[str, Any]]) -> str:
+    """What remains of the average without the benchmark that moves it most: one format can carry a whole average."""
+    rows = {
+        row["benchmark"]: row["delta"]
+        for row in differences
+        if (row["a"], row["b"], row["measure"]) == ("evolved", "seed_matched", "score") and row["benchmark"] != AVERAGE
+    }
+    if len(rows) < 3:
+        return ""
+    most = max(rows, key=lambda name: abs(rows[name]))
+    rest = sum(delta for name, delta in rows.items() if name != most) / (len(rows) - 1)
+    return f" Without {most}, which moves it most ({rows[most]:+.1f}), it would be {rest:+.1f}."
 
 
 def _points(row: Mapping[str, Any]) -> str:
@@ -201,6 +215,6 @@ STAGE = Stage(
     config=ReportConfig,
     needs=("scores", "items", "manifest"),
     run=run,
-    version="1",
+    version="2",
     accepts=("evolved", "ledger", "images", "losses"),
 )
