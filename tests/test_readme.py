@@ -1,6 +1,7 @@
 """README.md promises only what exists: make targets, files, and the numbers of the committed result."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,14 @@ def _code(text: str) -> list[str]:
     """Code blocks and inline code of a Markdown text."""
     blocks = re.findall(r"```.*?```", text, re.S)
     return blocks + re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
+
+
+def test_every_dependency_has_a_row_that_says_why():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    stated = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    names = {re.split(r"[\[<>=~ ]", text)[0] for text in stated} - {"mmevol"}
+    rows = re.findall(r"^\| (`[^|]+) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == names
