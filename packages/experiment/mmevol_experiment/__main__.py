@@ -47,6 +47,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(_say(f"{error.filename}: {error.strerror}", 2))  # a folder instead of a file, no permission, disk full
     sys.exit(status if isinstance(status, int) else 0)
 
 

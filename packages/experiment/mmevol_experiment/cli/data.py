@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -13,6 +14,9 @@ import typer
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
 from mmevol_core.sample import Sample, read_samples
+
+if TYPE_CHECKING:
+    from mmevol_core.images import ImageStore
 
 NOTHING_USABLE = 3
 data = typer.Typer(no_args_is_help=True, help="Validate, convert, count and look at records.")
@@ -24,6 +28,14 @@ class Kind(StrEnum):
 
     qas = "qas"
     score = "score"
+
+
+class Source(StrEnum):
+    """Kinds of seed files."""
+
+    mmevol_json = "mmevol_json"
+    llava_json = "llava_json"
+    samples = "samples"
 
 
 class Form(StrEnum):
@@ -60,36 +72,51 @@ def parse(
 @data.command()
 def check(records: Records, images: Annotated[Path, typer.Option(help="image root")]) -> None:
     """Read every record and open every image; exit 3 when one is bad."""
-    from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
+    from mmevol_core.images import ImageStore
+    from mmevol_dataengine.seeds import Failure, read_sample_rows
 
-    store, good, bad = ImageStore(images, ImagePolicy()), 0, 0
-    for sample in read_samples(records):
-        try:
-            for name in sample.images:
-                store.load(name)
+    if not images.is_dir():
+        raise UserError(f"image folder not found: {images}; set --images")
+    store, good, bad = ImageStore(images), 0, Counter[str]()
+    for number, row in enumerate(read_sample_rows(records), start=1):
+        problem = (row.reason, row.detail) if isinstance(row, Failure) else _bad_image(row, store)
+        if problem is None:
             good += 1
+            continue
+        bad[problem[0]] += 1
+        print(f"record {number} {row.id}: {problem[1]}")
+    named = "".join(f", {reason} {count}" for reason, count in bad.most_common())
+    print(f"{good + bad.total()} records: {good} good, {bad.total()} bad{named}")
+    if bad or not good:
+        raise UserError(f"{records}: {bad.total()} of {good + bad.total()} records are bad", status=NOTHING_USABLE)
+
+
+def _bad_image(sample: Sample, store: ImageStore) -> tuple[str, str] | None:
+    """Name and text of what is wrong with the first image that cannot be used."""
+    from mmevol_core.images import ImageFailure
+
+    for name in sample.images:
+        try:
+            store.load(name)
         except ImageFailure as failure:
-            bad += 1
-            print(f"record {sample.id}: {failure}")
-    print(f"{good + bad} records: {good} good, {bad} bad")
-    if bad:
-        raise UserError(f"{bad} of {good + bad} records have a bad image; see above", status=NOTHING_USABLE)
+            return f"image_{failure.reason}", str(failure)
+    return None
 
 
 @data.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="kind of file, as in data.source")],
+    source: Annotated[Source, typer.Argument(help="kind of file")],
     path: Path,
-    out: Path,
-    images: Annotated[Path | None, typer.Option(help="image root")] = None,
+    out: Annotated[Path, typer.Argument(help="folder that gets seed.jsonl and failed.jsonl")],
+    images: Annotated[Path, typer.Option(help="image root")],
+    max_failed: Annotated[float, typer.Option(min=0, max=1, help="share of rows that may be refused")] = 0.1,
 ) -> None:
     """Turn seed data of another kind into records under OUT."""
-    from mmevol_core.config import fit
     from mmevol_dataengine.seed import STAGE, SeedConfig
 
-    values = {"source": source, "path": path, **({"image_root": images} if images else {})}
+    config = SeedConfig(source=source.value, path=path, image_root=images, max_failed=max_failed)
     out.mkdir(parents=True, exist_ok=True)
-    result = STAGE.run(fit(SeedConfig, values, "data"), {}, out)
+    result = STAGE.run(config, {}, out)
     print(f"{result.files['seed']}: {orjson.dumps(dict(result.metrics)).decode()}")
 
 
@@ -103,20 +130,29 @@ def export(records: Records, out: Path, form: Annotated[Form, typer.Option("--as
         return
     from mmevol_dataengine.mixture import MixtureConfig, run
 
-    out.mkdir(parents=True, exist_ok=True)
     result = run(MixtureConfig(arm="evolved", short_answers="none", letter_answers=False), {"evolved": records}, out)
     print(f"{result.metrics['rows_out']} rows in {result.files['conversations']}")
 
 
 @data.command()
-def stats(records: Records) -> None:
-    """Counts per round: items, skills, steps, formats."""
-    from mmevol_experiment.page import generations
+def stats(
+    records: Records,
+    as_json: Annotated[bool, typer.Option("--json", help="all figures: histograms, verbs, objects")] = False,
+) -> None:
+    """Figures of every round: items, skills, steps, scores, wording, objects."""
+    from mmevol_dataengine.analysis import analyse
 
-    for row in generations(list(read_samples(records))):
+    figures = analyse(read_samples(records))
+    if as_json:
+        _out(figures)
+        return
+    if not figures["rounds"]:
+        raise UserError(f"{records} holds no questions", status=NOTHING_USABLE)
+    for number, row in figures["rounds"].items():
         print(
-            f"{row['name']}: {row['items']} items, {row['skills']:.2f} skills and {row['steps']:.2f} steps an item, "
-            f"{row['formats']} formats, {row['words']:.1f} words a question"
+            f"{f'round {number}' if int(number) else 'seed'}: {row['items']} items, "
+            f"{row['skills_per_item']:.2f} skills and {row['steps_per_item']:.2f} steps an item, "
+            f"{len(row['formats'])} formats, {row['question_words']:.1f} words a question"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,5 +24,5 @@ def teacher(
     """Run the scripted teacher until Ctrl-C. It is a program that rewrites from annotations, not a language model."""
     options = ["--port", str(port), "--seed", str(seed), "--mistakes", str(mistakes)]
     options += ["--log", str(log)] if log else []
-    command = [sys.executable, "-m", "mmevol_dataengine.scripted_teacher", *options]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    # in place of this process, so that signals and the exit status are the server's own
+    os.execv(sys.executable, [sys.executable, "-m", "mmevol_dataengine.scripted_teacher", *options])

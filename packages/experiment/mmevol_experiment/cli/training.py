@@ -1,10 +1,9 @@
-"""`mmevol labels`, `mmevol tokens`, `mmevol serve`."""
+"""`mmevol labels` and `mmevol tokens`."""
 
 from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +41,6 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(labels)
     app.command()(tokens)
-    app.command()(serve)
 
 
 def labels(
@@ -60,9 +58,7 @@ def labels(
     console = Console()
     for row in label_rows(data, template.value, stage.value, mode.value, tokenizer, max_length):
         if as_json:
-            line = {"row": row.row, "rendered": row.rendered, "supervised": [list(span) for span in row.supervised]}
-            line |= {"problem": row.problem} if row.problem else {}
-            sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            sys.stdout.buffer.write(orjson.dumps(row.as_dict(), option=orjson.OPT_APPEND_NEWLINE))
         else:
             console.print(colour(row))
     sys.stdout.buffer.flush()
@@ -84,20 +80,3 @@ def tokens(
     rows = tokens_for(listed, fit(BackboneConfig, values, "backbone"))
     sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
     sys.stdout.buffer.flush()
-
-
-def serve(
-    checkpoint: Path,
-    host: Annotated[str, typer.Option()] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
-) -> None:
-    """Serve a trained checkpoint as an OpenAI-compatible endpoint."""
-    if not (checkpoint / "config.json").is_file():
-        raise UserError(
-            f"{checkpoint} is no checkpoint: no config.json; try outputs/quickstart/finetune.evolved/checkpoint"
-        )
-    try:
-        start = import_module("mmevol_train.serve").serve
-    except ImportError as error:
-        raise UserError(f"serving needs the training part: pip install -e '.[train]' ({error})") from error
-    start(checkpoint, host=host, port=port)
