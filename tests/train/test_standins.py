@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import mmevol_train.standins as standins
 from mmevol_core.files import file_digest, read_json
 from mmevol_train.standins import language, text
+from mmevol_train.standins import scene as scenes
 
 WEIGHTS = Path(standins.__file__).parent / "weights"
 
@@ -18,7 +19,7 @@ WEIGHTS = Path(standins.__file__).parent / "weights"
 def test_the_letter_of_a_multiple_choice_turn_stands_before_the_fact_of_the_scene():
     rng = random.Random(0)
     for _ in range(500):
-        scene = text.scene(rng)
+        scene = scenes.scene(rng)
         question, letter = text.choice(scene, rng)
         line = next(line for line in question.splitlines() if line.startswith(f"{letter}. "))
         assert line.removeprefix(f"{letter}. ") in scene.facts.values()
@@ -26,18 +27,18 @@ def test_the_letter_of_a_multiple_choice_turn_stands_before_the_fact_of_the_scen
 
 def test_letters_and_yes_no_are_balanced_enough_that_a_constant_answer_gains_nothing():
     rng = random.Random(1)
-    yes = [text.yes_no(text.scene(rng), rng)[1] == "yes" for _ in range(2_000)]
+    yes = [text.yes_no(scenes.scene(rng), rng)[1] == "yes" for _ in range(2_000)]
     assert 0.46 < sum(yes) / 2_000 < 0.54
-    first = [text.choice(text.scene(rng), rng)[1] == "A" for _ in range(2_000)]
+    first = [text.choice(scenes.scene(rng), rng)[1] == "A" for _ in range(2_000)]
     assert 0.25 < sum(first) / 2_000 < 0.42  # two to four options
 
 
 def test_every_fact_of_a_scene_is_somewhere_in_its_slots():
     rng = random.Random(2)
     for _ in range(300):
-        scene = text.scene(rng)
-        words = text.slots(scene, rng)
-        assert len(words) == text.SLOTS
+        scene = scenes.scene(rng)
+        words = scenes.slots(scene, rng)
+        assert len(words) == scenes.SLOTS
         assert set(scene.facts.values()) <= set(words)
 
 

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from mmevol_core.files import write_json
-from mmevol_train.standins import text
+from mmevol_train.standins import scene, text
 
 Family = Literal["qwen2", "llama3"]
 VOCABULARY = 1600
@@ -211,8 +211,8 @@ def probe(model: Any, writer: Writer, count: int = 60) -> dict[str, float]:
     for task in text.TASKS:
         rows = []
         for _ in range(count):
-            described = text.scene(rng)
-            rows.append(writer.row(text.slots(described, rng), [task(described, rng)], rng))
+            described = scene.scene(rng)
+            rows.append(writer.row(scene.slots(described, rng), [task(described, rng)], rng))
         batch = writer.batch(rows)
         table = model.model.embed_tokens
         embeds = (table(batch.ids) + table(batch.mixed)) / 2

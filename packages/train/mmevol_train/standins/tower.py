@@ -21,7 +21,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from mmevol_core.files import write_json
 from mmevol_core.sample import Sample
-from mmevol_train.standins.text import COLORS, SHAPES
+from mmevol_train.standins.scene import COLORS, SHAPES
 
 SIDE = 64
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's own channel statistics
