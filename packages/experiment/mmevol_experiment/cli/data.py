@@ -87,7 +87,9 @@ def check(records: Records, images: Annotated[Path, typer.Option(help="image roo
         print(f"record {number} {row.id}: {problem[1]}")
     named = "".join(f", {reason} {count}" for reason, count in bad.most_common())
     print(f"{good + bad.total()} records: {good} good, {bad.total()} bad{named}")
-    if bad or not good:
+    if not good and not bad:
+        raise UserError(f"{records} holds no records", status=NOTHING_USABLE)
+    if bad:
         raise UserError(f"{records}: {bad.total()} of {good + bad.total()} records are bad", status=NOTHING_USABLE)
 
 
