@@ -174,7 +174,7 @@ class Journal:
                 self._db.execute("ROLLBACK")
             raise UserError(
                 f"cannot write the journal {self.path}: {error}; free some disk space and run the same command again, "
-                f"{self.counts.answers} answers are kept"
+                f"at least {self.counts.answers} answers are kept"
             ) from error
         self._totals = totals
         self._move_log(len(rows))
