@@ -10,7 +10,7 @@ from support.run_fakes import execute, nodes
 
 from mmevol_core.errors import UserError
 from mmevol_experiment.graph import Node
-from mmevol_experiment.plan import plan
+from mmevol_experiment.plan import external_files, plan
 
 SCRIPT = Path(__file__).parents[1] / "support" / "run_fakes.py"
 
@@ -176,3 +176,9 @@ def test_two_processes_at_once_compute_everything_once(tmp_path, begin):
         _, errors = process.communicate(timeout=180)
         assert process.returncode == 0, errors
     assert lines(log) == sorted([*(f"{value}:{step}" for value in (1, 2) for step in range(4)), "3:0"])
+
+
+def test_other_weights_of_a_stand_in_are_another_fingerprint():
+    parts = external_files({"vision_tower": "standin:clip_tower", "language_model": "standin:qwen2"})
+    assert set(parts) == {"standin:clip_tower", "standin:qwen2"}
+    assert len(set(parts.values())) == 2

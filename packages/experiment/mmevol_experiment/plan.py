@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 import mmevol_core
 from mmevol_core.config import fit
@@ -15,6 +18,8 @@ from mmevol_core.files import digest, read_json, write_json
 from mmevol_experiment import manifest
 from mmevol_experiment.graph import MANIFEST, Node
 from mmevol_experiment.stages import from_module
+
+STANDIN = "standin:"
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,11 @@ def _used(node: Node, facts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return used
 
 
-def external_files(config: Any) -> dict[str, list[int]]:
-    """Size and time of every file that a configuration names, so that an edited input is not mistaken for the old."""
+def external_files(config: Any) -> dict[str, Any]:
+    """Size and time of every file that a configuration names, so that an edited input is not mistaken for the old.
+
+    `standin:NAME` names weights that ship with the package: their fingerprint counts.
+    """
     if isinstance(config, Mapping):
         parts: Iterable[Any] = config.values()
     elif isinstance(config, list | tuple):
@@ -98,6 +106,9 @@ def external_files(config: Any) -> dict[str, list[int]]:
     elif isinstance(config, str) and "/" in config and len(config) < 1024 and Path(config).is_file():
         state = Path(config).stat()
         return {config: [state.st_size, state.st_mtime_ns]}
+    elif isinstance(config, str) and config.startswith(STANDIN):
+        recipe = files("mmevol_train.standins") / "weights" / config.removeprefix(STANDIN) / "recipe.json"
+        return {config: orjson.loads(recipe.read_bytes())["weights"]} if recipe.is_file() else {}
     else:
         return {}
     return {name: state for part in parts for name, state in external_files(part).items()}
