@@ -57,12 +57,14 @@ def test_every_record_and_item_is_accounted_for_and_mistakes_are_found(tmp_path,
     assert total["records"] == 90  # 30 records x 3 rounds
     assert total["records"] == total["answered"] + sum(total["failed_records"].values())
     lost = sum(total["eliminated"].values()) + sum(total["failed"].values())
-    assert total["generated"] == total["kept"] + lost
+    assert total["given"] == total["kept"] + lost
+    assert total["generated"] == total["given"] - total["unwritten"] + sum(total["surplus"].values())
     samples = list(read_samples(result.files["evolved"]))
     assert [sample.id for sample in samples] == [f"s{number}" for number in range(30)]
     assert sum(len(generation) for sample in samples for generation in sample.rounds[1:]) == total["kept"]
     rows = [json.loads(line) for line in result.files["eliminated"].read_text().splitlines()]
-    assert Counter(row["reason"] for row in rows if row["status"] == "eliminated") == Counter(total["eliminated"])
+    for status in ("eliminated", "failed", "surplus"):
+        assert Counter(row["reason"] for row in rows if row["status"] == status) == Counter(total[status])
     assert {"not_improved", "object_unknown", "boxes_given", "copy_of_parent"} <= set(total["eliminated"])
     by_id = {item.id: item for sample in samples for generation in sample.rounds for item in generation}
     evolved = [item for item in by_id.values() if item.parent]

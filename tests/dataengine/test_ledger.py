@@ -17,22 +17,38 @@ def qa(ident):
     return QA(id=ident, question="Which?", answer="This")
 
 
-rejected = st.builds(
-    Rejected,
-    item=st.just(qa("r")),
-    status=st.sampled_from(["eliminated", "failed"]),
-    reason=st.sampled_from(["copy_of_parent", "not_improved", "unscored"]),
-)
+def lost(status, reason, written=True):
+    return Rejected(item=qa("r"), status=status, reason=reason, written=written)
+
+
+REJECTED = [
+    lost("eliminated", "copy_of_parent"),
+    lost("eliminated", "not_improved"),
+    lost("failed", "unscored"),
+    lost("failed", "missing_item", written=False),
+    lost("surplus", "parent_unknown"),
+]
+
+
+def answered_turn(number, direction, kept, rejected):
+    given = kept + sum(item.status != "surplus" for item in rejected)
+    return Turn(round=number, direction=direction, given=given, kept=(qa("k"),) * kept, rejected=tuple(rejected))
+
+
 answered = st.builds(
-    Turn,
-    round=st.integers(1, 3),
-    direction=st.sampled_from(DIRECTIONS),
-    given=st.integers(1, 5),
-    kept=st.lists(st.just(qa("k")), max_size=4).map(tuple),
-    rejected=st.lists(rejected, max_size=4).map(tuple),
+    answered_turn,
+    st.integers(1, 3),
+    st.sampled_from(DIRECTIONS),
+    st.integers(0, 4),
+    st.lists(st.sampled_from(REJECTED), max_size=5),
 )
 failed = st.builds(
-    Turn, round=st.integers(1, 3), direction=st.just("interaction"), given=st.just(2), failure=st.just("timeout")
+    Turn,
+    round=st.integers(1, 3),
+    direction=st.just("interaction"),
+    given=st.just(2),
+    rejected=st.just((lost("failed", "timeout", written=False),) * 2),
+    failure=st.just("timeout"),
 )
 outcomes = st.lists(st.builds(Outcome, sample=st.just(SAMPLE), turns=st.lists(answered | failed).map(tuple)))
 
@@ -42,13 +58,50 @@ def test_every_item_and_every_record_is_in_exactly_one_place(rows):
     ledger = Ledger()
     for row in rows:
         ledger.add(row)
-    total = ledger.as_dict(len(rows))["total"]
+    books = ledger.as_dict(len(rows))
+    total = books["total"]
     turns = [turn for row in rows for turn in row.turns]
-    assert total["records"] == len(turns) == total["answered"] + sum(total["failed_records"].values())
-    assert total["generated"] == sum(len(turn.kept) + len(turn.rejected) for turn in turns)
-    assert total["generated"] == total["kept"] + sum(total["eliminated"].values()) + sum(total["failed"].values())
+    assert total["records"] == len(turns)
+    assert total["given"] == sum(turn.given for turn in turns)
+    written = sum(len(turn.kept) + sum(item.written for item in turn.rejected) for turn in turns)
+    assert total["generated"] == written
     reasons = Counter(item.reason for turn in turns for item in turn.rejected if item.status == "eliminated")
     assert total["eliminated"] == dict(reasons)
+    for row in [*books["rounds"], total]:
+        assert row["records"] == row["answered"] + sum(row["failed_records"].values())
+        assert row["given"] == row["kept"] + sum(row["eliminated"].values()) + sum(row["failed"].values())
+        assert row["generated"] == row["given"] - row["unwritten"] + sum(row["surplus"].values())
+
+
+def test_the_items_of_a_failed_record_are_counted_under_its_reason():
+    ledger = Ledger()
+    turn = Turn(
+        round=1,
+        direction="interaction",
+        given=3,
+        rejected=(lost("failed", "unparsable", written=False),) * 3,
+        failure="unparsable",
+    )
+    ledger.add(Outcome(sample=SAMPLE, turns=(turn,)))
+    total = ledger.as_dict(1)["total"]
+    assert total["failed_records"] == {"unparsable": 1}  # one record
+    assert total["failed"] == {"unparsable": 3}  # three items
+    assert (total["given"], total["generated"], total["unwritten"]) == (3, 0, 3)
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        Turn(round=1, direction="interaction", given=2, kept=(qa("k"),)),
+        Turn(round=1, direction="interaction", given=1, kept=(qa("k"),), rejected=(lost("eliminated", "length"),)),
+        Turn(round=1, direction="interaction", given=1, failure="timeout"),
+    ],
+)
+def test_an_item_that_got_lost_or_counts_twice_is_noticed(turn):
+    ledger = Ledger()
+    ledger.add(Outcome(sample=SAMPLE, turns=(turn,)))
+    with pytest.raises(AssertionError, match="items given"):
+        ledger.as_dict(1)
 
 
 def test_a_record_that_got_lost_is_noticed():

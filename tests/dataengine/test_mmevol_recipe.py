@@ -87,7 +87,7 @@ def evolved(sample=None, recipe=None, **model):
 
 
 def reasons(books):
-    return {**books["total"]["eliminated"], **books["total"]["failed"]}
+    return {**books["total"]["eliminated"], **books["total"]["failed"], **books["total"]["surplus"]}
 
 
 def test_three_rounds_build_on_each_other_and_are_judged_against_their_own_parents():
@@ -149,6 +149,7 @@ def test_a_failed_scoring_call_fails_the_items_and_keeps_their_text():
 def test_a_failed_rewriting_call_fails_the_round_only():
     _, books, _ = evolved(fail=("evolve",))
     assert books["total"]["failed_records"] == {"timeout": 3}
+    assert books["total"]["failed"] == {"timeout": 6}  # two items in each of three rounds
     assert books["total"]["generated"] == 0
 
 
@@ -161,8 +162,9 @@ def test_an_answer_that_cannot_be_parsed_is_asked_for_again_under_another_salt()
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (lambda data: rewritten(data, parent="q9"), {"parent_unknown": 2}),
-        (lambda data: rewritten(data)[:1] * 2, {"item_count": 1}),
+        (lambda data: rewritten(data, parent="q9"), {"parent_unknown": 2, "missing_item": 2}),
+        (lambda data: rewritten(data)[:1] * 2, {"item_count": 1, "missing_item": 1}),
+        (lambda data: rewritten(data)[:1], {"missing_item": 1}),
         (lambda data: rewritten(data, objects=["giraffe"]), {"object_unknown": 2}),
         (lambda data: rewritten(data, question="What is that? Explain in detail.\nA. a\nB. b"), {"duplicate": 1}),
     ],
@@ -171,7 +173,9 @@ def test_what_breaks_a_rule_is_not_judged(answer, expected):
     _, books, model = evolved(recipe=MMEvol(rounds=1), rewrite=answer)
     assert reasons(books) == expected
     judged = sum(len(data["pairs"]) for task, data, _ in model.asked if task == "score")
-    assert judged == 2 - sum(expected.values())
+    surplus = sum(books["total"]["surplus"].values())
+    assert judged == 2 - sum(expected.values()) + surplus
+    assert books["total"]["given"] == 2
 
 
 def test_records_keep_their_result_in_any_order_and_company():

@@ -141,4 +141,4 @@ def _line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-STAGE = Stage(config=EvolveConfig, needs=("seed", "images"), run=run, version=f"2.{PROMPT_VERSION}")
+STAGE = Stage(config=EvolveConfig, needs=("seed", "images"), run=run, version=f"3.{PROMPT_VERSION}")

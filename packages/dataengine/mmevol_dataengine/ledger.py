@@ -1,32 +1,40 @@
-"""What happened to every record and item: rows in = kept + eliminated (by reason) + failed (by reason), asserted."""
+"""What happened to every record and item, asserted.
+
+given = kept + eliminated + failed (items that went into a round), records = answered + failed_records,
+generated = given - unwritten + surplus (items that the teacher wrote).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from mmevol_core.sample import QA, Sample
 
-Status = Literal["eliminated", "failed"]  # judged and found wanting; could not be judged
+# found wanting; not written or not judged; written although nothing asked for it, so that no given item is lost by it
+Status = Literal["eliminated", "failed", "surplus"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """An item that did not survive its round, with the name of the reason and what was seen."""
+    """An item that did not survive its round, with the name of the reason and what was seen.
+
+    Where nobody wrote a rewrite (`written` is false), `item` is the given one.
+    """
 
     item: QA
     status: Status
     reason: str
     detail: str = ""
+    written: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One round of one record. `failure` names why no item came out at all; then there are no items."""
+    """One round of one record. `failure` names why nothing came out at all; then every given item failed by it."""
 
     round: int  # from 1
     direction: str | None  # None: the record supports no direction
@@ -51,29 +59,51 @@ REJECTED: TypeAdapter[Rejected] = TypeAdapter(Rejected)
 
 @dataclass
 class Cell:
-    """Counts of one round and direction; the unit is the record above and the item below."""
+    """Counts of one round and direction; the first three count records, the others items."""
 
     records: int = 0
     answered: int = 0
     failed_records: Counter[str] = field(default_factory=Counter)
     given: int = 0
-    generated: int = 0
     kept: int = 0
     eliminated: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    generated: int = 0
+    unwritten: int = 0
+    surplus: Counter[str] = field(default_factory=Counter)
+
+    def add(self, turn: Turn) -> None:
+        """Count one round of one record."""
+        self.records += 1
+        self.given += turn.given
+        self.kept += len(turn.kept)
+        self.generated += len(turn.kept)
+        for rejected in turn.rejected:
+            getattr(self, rejected.status)[rejected.reason] += 1
+            self.generated += rejected.written
+            self.unwritten += not rejected.written
+        if turn.failure is None:
+            self.answered += 1
+        else:
+            self.failed_records[turn.failure] += 1
+
+    def merge(self, other: Cell) -> None:
+        """Add the counts of another cell."""
+        for name in (entry.name for entry in fields(self)):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def close(self, where: str) -> None:
+        """Raise AssertionError, naming `where`, when a record or an item got lost."""
+        assert self.records == self.answered + self.failed_records.total(), f"{where}: records do not add up"
+        counted = self.kept + self.eliminated.total() + self.failed.total()
+        assert self.given == counted, f"{where}: {self.given} items given, {counted} accounted for"
+        written = self.given - self.unwritten + self.surplus.total()
+        assert self.generated == written, f"{where}: {self.generated} items written, {written} accounted for"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, reasons from the most to the least frequent."""
-        return {
-            "records": self.records,
-            "answered": self.answered,
-            "failed_records": _sorted(self.failed_records),
-            "given": self.given,
-            "generated": self.generated,
-            "kept": self.kept,
-            "eliminated": _sorted(self.eliminated),
-            "failed": _sorted(self.failed),
-        }
+        values = ((entry.name, getattr(self, entry.name)) for entry in fields(self))
+        return {name: _sorted(value) if isinstance(value, Counter) else value for name, value in values}
 
 
 class Ledger:
@@ -87,18 +117,7 @@ class Ledger:
         """Count one record with all its rounds."""
         self.records += 1
         for turn in outcome.turns:
-            cell = self._cells.setdefault((turn.round, turn.direction or "unsupported"), Cell())
-            cell.records += 1
-            cell.given += turn.given
-            if turn.failure is not None:
-                cell.failed_records[turn.failure] += 1
-                assert not turn.kept and not turn.rejected, "a failed round has no items"
-                continue
-            cell.answered += 1
-            cell.generated += len(turn.kept) + len(turn.rejected)
-            cell.kept += len(turn.kept)
-            for rejected in turn.rejected:
-                (cell.eliminated if rejected.status == "eliminated" else cell.failed)[rejected.reason] += 1
+            self._cells.setdefault((turn.round, turn.direction or "unsupported"), Cell()).add(turn)
 
     @property
     def failed_rounds(self) -> int:
@@ -119,7 +138,7 @@ class Ledger:
         """A few sums to show while the work goes on."""
         cells = self._cells.values()
         return {
-            "generated": sum(cell.generated for cell in cells),
+            "given": sum(cell.given for cell in cells),
             "kept": sum(cell.kept for cell in cells),
             "failed": self.failed_rounds,
         }
@@ -127,32 +146,13 @@ class Ledger:
     def as_dict(self, expected_records: int) -> dict[str, Any]:
         """JSON form: `rounds` (a row per round and direction) and `total`; `expected_records` is what was read."""
         assert self.records == expected_records, f"{expected_records} records in, {self.records} accounted for"
-        rows = []
+        rows, total = [], Cell()
         for (number, direction), cell in sorted(self._cells.items()):
-            _close(cell, number, direction)
+            cell.close(f"round {number}, {direction}")
+            total.merge(cell)
             rows.append({"round": number, "direction": direction, **cell.as_dict()})
-        return {"records": self.records, "rounds": rows, "total": _total(list(self._cells.values()))}
-
-
-def _close(cell: Cell, number: int, direction: str) -> None:
-    where = f"round {number}, {direction}"
-    assert cell.records == cell.answered + cell.failed_records.total(), f"{where}: records do not add up"
-    judged = cell.kept + cell.eliminated.total() + cell.failed.total()
-    assert cell.generated == judged, f"{where}: {cell.generated} items in, {judged} accounted for"
-
-
-def _total(cells: Sequence[Cell]) -> dict[str, Any]:
-    total = Cell()
-    for cell in cells:
-        total.records += cell.records
-        total.answered += cell.answered
-        total.given += cell.given
-        total.generated += cell.generated
-        total.kept += cell.kept
-        total.failed_records += cell.failed_records
-        total.eliminated += cell.eliminated
-        total.failed += cell.failed
-    return total.as_dict()
+        total.close("total")
+        return {"records": self.records, "rounds": rows, "total": total.as_dict()}
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

@@ -100,7 +100,7 @@ async def _round(
 ) -> Turn:
     parents = {f"q{place}": item for place, item in enumerate(sample.latest, start=1)}
     if direction is None:
-        return Turn(round=number, direction=None, given=len(parents), failure="unsupported")
+        return _failed(number, None, parents, "unsupported", "no direction suits the record")
     persona = choose(recipe.personas, recipe.seed, sample.id, number) if recipe.personas else ""
     basic = direction in recipe.basic
     prompt = evolve_prompt(sample, direction, parents, teacher.sees_image, persona=persona, basic=basic)
@@ -118,8 +118,10 @@ async def _round(
     return Turn(round=number, direction=direction, given=len(parents), kept=tuple(kept), rejected=(*rejected, *judged))
 
 
-def _failed(number: int, direction: str, parents: dict[str, QA], reason: str, detail: str) -> Turn:
-    return Turn(round=number, direction=direction, given=len(parents), failure=reason, detail=detail)
+def _failed(number: int, direction: str | None, parents: dict[str, QA], reason: str, detail: str) -> Turn:
+    """A round without a usable answer: every item that went into it failed by the same reason."""
+    lost = tuple(Rejected(item=item, status="failed", reason=reason, written=False) for item in parents.values())
+    return Turn(round=number, direction=direction, given=len(parents), rejected=lost, failure=reason, detail=detail)
 
 
 async def _parsed(
@@ -141,7 +143,7 @@ def _verify(
     raw: Sequence[dict[str, Any]],
     teacher: Speaker,
 ) -> tuple[list[QA], list[Rejected]]:
-    """Turn parsed objects into items, and reject those that break a rule; one rewrite a parent."""
+    """Turn parsed objects into items, and reject those that break a rule; exactly one rewrite a parent."""
     candidates: list[QA] = []
     rejected: list[Rejected] = []
     answered: set[str] = set()
@@ -155,12 +157,10 @@ def _verify(
         parent = parents.get(name)
         item = _item(sample, direction, parent, value, teacher.name, place)
         if parent is None:
-            rejected.append(
-                Rejected(item=item, status="eliminated", reason="parent_unknown", detail=f"parent {name!r}")
-            )
+            rejected.append(Rejected(item=item, status="surplus", reason="parent_unknown", detail=f"parent {name!r}"))
             continue
         if name in answered:
-            rejected.append(Rejected(item=item, status="eliminated", reason="item_count", detail="a second rewrite"))
+            rejected.append(Rejected(item=item, status="surplus", reason="item_count", detail="a second rewrite"))
             continue
         answered.add(name)
         case = Case(item, parent, sample, direction, frozenset(earlier), recipe.rules, complete)
@@ -171,6 +171,8 @@ def _verify(
             continue
         earlier.add(normal_text(item.question))
         candidates.append(item)
+    absent = [item for name, item in parents.items() if name not in answered]
+    rejected += (Rejected(item=item, status="failed", reason="missing_item", written=False) for item in absent)
     return candidates, rejected
 
 
