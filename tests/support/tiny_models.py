@@ -19,7 +19,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from mmevol_train.backbone import BackboneConfig
+from mmevol_train.parts import BackboneConfig
 
 SPECIAL = {
     "qwen2": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],

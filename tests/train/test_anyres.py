@@ -16,6 +16,10 @@ from mmevol_train.backbone import _processor
 MMEVOL = ((672, 336), (336, 672), (672, 672), (336, 1008), (1008, 336))
 TINY = ((64, 64), (64, 128), (128, 64), (128, 128))
 SIDES = st.integers(1, 5000)
+TILES = st.integers(1, 4)
+ANY = st.tuples(
+    st.lists(st.tuples(TILES, TILES), min_size=1, max_size=7), st.sampled_from([(336, 14), (64, 16), (224, 32)])
+).map(lambda drawn: (tuple((high * drawn[1][0], wide * drawn[1][0]) for high, wide in drawn[0]), *drawn[1]))
 
 
 def model_tokens(width, height, pinpoints, tile, patch):
@@ -46,8 +50,8 @@ class Counter:
 
 
 @settings(max_examples=300, deadline=None)
-@given(width=SIDES, height=SIDES, setup=st.sampled_from([(MMEVOL, 336, 14), (TINY, 64, 16)]))
-def test_tokens_and_views_equal_processor_and_model_for_every_size(width, height, setup):
+@given(width=SIDES, height=SIDES, setup=st.sampled_from([(MMEVOL, 336, 14), (TINY, 64, 16)]) | ANY)
+def test_tokens_and_views_equal_processor_and_model_for_every_size_and_grid(width, height, setup):
     pinpoints, tile, patch = setup
     found = grid(width, height, pinpoints, tile, patch)
     assert found.tokens == Counter(pinpoints, patch).tokens(width, height, tile)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mmevol_core.errors import UserError
 
 if TYPE_CHECKING:
-    from mmevol_train.backbone import BackboneConfig
+    from mmevol_train.parts import BackboneConfig
 
 Pinpoints = Sequence[tuple[int, int]]  # (height, width) pairs, pixels, as transformers reads them
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -21,50 +19,12 @@ from transformers import (
 )
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
-from mmevol_core.config import Config
-from mmevol_core.errors import UserError, unknown
+from mmevol_core.errors import UserError
 from mmevol_train.conversation import IMAGE, chat_template, template
+from mmevol_train.parts import BackboneConfig, locate
 
-STANDIN = "standin:"
-WEIGHTS = Path(__file__).parent / "standins" / "weights"
 PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_250|>", "<|endoftext|>")  # unused by Llama-3 and Qwen2
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-class BackboneConfig(Config):
-    """Which parts make a model. Ids are Hugging Face ids or folders, or `standin:NAME` for the ones shipped here."""
-
-    name: str
-    vision_tower: str
-    language_model: str
-    chat_template: Literal["qwen2", "llama3"]
-    system: str | None = None  # default system text; None: the template's own, "": none
-    tile: int | None = Field(default=None, ge=1)  # side of the tower's picture, pixels; None: ask the tower
-    patch: int | None = Field(default=None, ge=1)  # side of its patches, pixels; None: ask the tower
-    pinpoints: tuple[tuple[int, int], ...]  # (height, width) of the grids a picture may take, pixels
-    vision_feature_layer: int = -2
-    vision_feature_select_strategy: Literal["default", "full"] = "default"  # default: without the class token
-    projector_act: str = "gelu"
-    projector_std: float | None = Field(default=None, gt=0)  # initial weights; None: the language model's own
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-
-    def tower_geometry(self) -> tuple[int, int]:
-        """(image size, patch size) of the vision tower in pixels, without its weights."""
-        if self.tile and self.patch:
-            return self.tile, self.patch
-        vision = _vision_config(self.vision_tower)
-        return int(vision.image_size), int(vision.patch_size)
-
-
-def locate(identifier: str) -> str:
-    """A Hugging Face id or folder as it is, a stand-in as its folder; UserError when there is no such stand-in."""
-    if not identifier.startswith(STANDIN):
-        return identifier
-    folder = WEIGHTS / identifier.removeprefix(STANDIN)
-    if not (folder / "config.json").is_file():
-        shipped = [STANDIN + path.parent.name for path in WEIGHTS.glob("*/config.json")]
-        raise unknown("stand-in", identifier, shipped, where="backbone")
-    return str(folder)
 
 
 def build(
@@ -101,11 +61,6 @@ def _load(factory: Any, identifier: str, **options: Any) -> Any:
         raise UserError(
             f"cannot load {identifier}: {first} Give a Hugging Face id or folder, or standin:NAME"
         ) from error
-
-
-def _vision_config(identifier: str) -> Any:
-    config = _load(AutoConfig, identifier)
-    return getattr(config, "vision_config", config)
 
 
 def _llava_config(config: BackboneConfig, vision: Any, text: Any, tokenizer: Any) -> LlavaNextConfig:

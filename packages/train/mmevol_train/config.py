@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
 from mmevol_core.tracking import TrackingConfig
-from mmevol_train.backbone import BackboneConfig
 from mmevol_train.conversation import LabelMode, SpecialText
+from mmevol_train.parts import BackboneConfig
 
 EngineName = Literal["single", "ddp", "deepspeed_zero2", "deepspeed_zero3", "fsdp2"]
 

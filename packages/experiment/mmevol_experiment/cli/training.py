@@ -71,7 +71,7 @@ def tokens(
     """Image tokens from sizes alone, without a model."""
     from mmevol_experiment.compose import compose
     from mmevol_train.anyres import tokens_for
-    from mmevol_train.backbone import BackboneConfig
+    from mmevol_train.parts import BackboneConfig
 
     listed = read_json(sizes)
     if not isinstance(listed, list):
