@@ -2,20 +2,28 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
+import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
 from support.mock_teacher import MockTeacher
 
+from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.sample import QA, Box, Sample, read_samples, write_samples
+from mmevol_dataengine import recipes
 from mmevol_dataengine.evolve import STAGE, EvolveConfig
+from mmevol_dataengine.ledger import Outcome, Turn
+from mmevol_dataengine.recipes.recipe import Load, Recipe, RecipeConfig
 from mmevol_dataengine.teacher import TeacherConfig
 
 COLOURS = ("red", "green", "blue", "gray", "teal", "brown")
@@ -139,6 +147,52 @@ def test_a_finished_run_called_again_asks_nothing(tmp_path, inputs):
     assert log.read_text().count("\n") == asked
 
 
+def test_a_finished_run_called_again_does_not_even_read_its_outcomes(tmp_path, inputs):
+    config, out = EvolveConfig(teacher=scripted(), limit=6), tmp_path / "out"
+    first = STAGE.run(config, inputs, out)
+    written = first.files["evolved"].stat().st_mtime_ns
+    second = STAGE.run(config, inputs, out)
+    assert second.files == first.files
+    assert second.metrics == first.metrics
+    assert first.files["evolved"].stat().st_mtime_ns == written
+    first.files["ledger"].unlink()
+    assert STAGE.run(config, inputs, out).files["ledger"].exists()
+
+
+def test_another_recipe_is_one_module_and_one_line(tmp_path, inputs, monkeypatch):
+    """A recipe that keeps what it is given, as small as one can be."""
+
+    class Echo(RecipeConfig):
+        name: Literal["echo"] = "echo"
+        prompts: str = "none"
+
+    async def evolve(recipe, sample, teacher, judge):
+        turn = Turn(round=1, direction="echo", given=len(sample.latest), kept=sample.latest)
+        return Outcome(sample=sample.evolved(sample.latest), turns=(turn,))
+
+    module = types.ModuleType("mmevol_dataengine.recipes.echo")
+    module.RECIPE = Recipe(config=Echo, evolve=evolve, load=lambda *_: (Load(), Load()))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(recipes.MODULES, "echo", "echo")
+    config = fit(EvolveConfig, {"recipe": {"name": "echo"}, "teacher": scripted().model_dump()}, "evolve")
+    result = STAGE.run(config, inputs, tmp_path / "out")
+    assert result.metrics["kept"] == 60
+    assert json.loads(result.files["ledger"].read_text())["prompt_version"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"name": "mmevil"}, "unknown recipe 'mmevil'; did you mean 'mmevol'?"),
+        ({"rouns": 2}, "recipe.rouns"),
+        ({"rules": {"box_tolerance": "wide"}}, "recipe.rules.box_tolerance"),
+    ],
+)
+def test_a_wrong_recipe_is_named_with_its_key(recipe, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        fit(EvolveConfig, {"recipe": recipe, "teacher": {"kind": "scripted"}}, "evolve")
+
+
 def test_a_judge_of_its_own_is_asked_for_the_scores(tmp_path, inputs):
     with MockTeacher(seed=1) as judge:
         judge_config = TeacherConfig(base_url=judge.base_url, model="judge", sees_image=True)
@@ -158,6 +212,17 @@ def test_a_teacher_whose_answers_are_all_bad_completes_with_everything_accounted
     assert sum(result.metrics["failed_records"].values()) + result.metrics["answered"] == 90
     seeds = [sample.rounds[0] for sample in read_samples(inputs["seed"])]
     assert [sample.latest for sample in read_samples(result.files["evolved"])] == seeds
+
+
+def test_a_teacher_with_batches_is_asked_in_batches(tmp_path, inputs):
+    batch = {"gather_s": 0.1, "poll_s": 0.1}
+    with MockTeacher(seed=1, batch_delay=0.05) as server:
+        teacher = TeacherConfig(base_url=server.base_url, model="m", batch=batch)
+        config = EvolveConfig(teacher=teacher, limit=3, recipe={"rounds": 1})
+        result = STAGE.run(config, inputs, tmp_path / "out")
+        batches = urllib.request.urlopen(f"{server.base_url}/batches").read()
+    assert len(json.loads(batches)["data"]) >= 1
+    assert (result.metrics["records"], result.metrics["answered"]) == (3, 3)
 
 
 def test_a_missing_picture_fails_its_own_record_only(tmp_path, inputs):

@@ -36,7 +36,7 @@ class Model:
         self.guess = guess
         self.rewrite, self.score, self.fail, self.asked = rewrite or rewritten, score or improved, fail, []
 
-    async def ask(self, system, prompt, sample, salt):
+    async def ask(self, system, prompt, sample, salt, schema=None):
         if sample is None:
             self.asked.append(("blind", prompt, salt))
             if "blind" in self.fail:

@@ -10,35 +10,45 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import uvloop
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from mmevol_core.chat import Chat
+from mmevol_core.chat import Asker, connect
 from mmevol_core.chat import run as run_rows
-from mmevol_core.config import Config
+from mmevol_core.config import Config, fit
 from mmevol_core.errors import UserError
-from mmevol_core.files import replacing, write_json
+from mmevol_core.files import read_json, replacing, write_json
 from mmevol_core.images import ImageStore
 from mmevol_core.journal import Journal
 from mmevol_core.progress import Progress
-from mmevol_core.sample import Sample, read_samples, to_dict
+from mmevol_core.sample import Sample, from_dict, to_dict
 from mmevol_core.secrets import secret
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine.analysis import Analysis
 from mmevol_dataengine.ledger import REJECTED, Ledger, Outcome
 from mmevol_dataengine.outcomes import OutcomeLog
-from mmevol_dataengine.prompts.mmevol_text import PROMPT_VERSION
-from mmevol_dataengine.recipes import mmevol
+from mmevol_dataengine.recipes import find
+from mmevol_dataengine.recipes.recipe import RecipeConfig
 from mmevol_dataengine.teacher import TeacherConfig, Voice, reachable
+
+VERSION = "4"
+MARKER = "finished.json"
+
+
+def _typed(value: Any) -> Any:
+    """The configuration of the recipe that a mapping names, `mmevol` when it names none."""
+    if isinstance(value, Mapping):
+        return fit(find(str(value.get("name", "mmevol"))).config, value, "recipe")
+    return value
 
 
 class EvolveConfig(Config):
     """What to do with the records, and who does it."""
 
-    recipe: mmevol.MMEvol = mmevol.MMEvol()
+    recipe: Annotated[SerializeAsAny[RecipeConfig], BeforeValidator(_typed)] = Field({}, validate_default=True)
     teacher: TeacherConfig
     judge: TeacherConfig | None = None  # None: the teacher marks its own work, as in the paper
     limit: int | None = Field(default=None, ge=1)  # preview: only the first records
@@ -53,28 +63,39 @@ def run(config: EvolveConfig, inputs: Mapping[str, Path], out_dir: Path) -> Stag
             too many rounds failed.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    total = _count(inputs["seed"], config.limit)
+    total = sum(1 for _ in _lines(inputs["seed"], config.limit))
     with OutcomeLog(out_dir / "outcomes.jsonl") as log, Journal(out_dir / "journal.sqlite") as journal:
         if len(log) < total:
             _evolve_rest(config, inputs, out_dir, log, journal, total)
-        return _finish(config, log, journal, out_dir, total)
+        return _finished(out_dir, log, total) or _finish(config, log, journal, out_dir, total)
 
 
-def _count(path: Path, limit: int | None) -> int:
-    """How many records there are to do."""
+def _lines(path: Path, limit: int | None) -> Iterator[bytes]:
+    """The records as text."""
     try:
         with path.open("rb") as file:
-            return sum(1 for _ in islice((line for line in file if line.strip()), limit))
+            yield from islice((line for line in file if line.strip()), limit)
     except FileNotFoundError as error:
         raise UserError(f"file not found: {path}; run the stage seed first") from error
+
+
+def _undone(path: Path, limit: int | None, log: OutcomeLog) -> Iterator[tuple[int, Sample]]:
+    """Place and content of the records that the log lacks; the others are not even parsed."""
+    for number, line in enumerate(_lines(path, limit)):
+        if number not in log:
+            where = f"{path} record {number + 1}"
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise UserError(f"{where} is not JSON: {error}") from error
+            yield number, from_dict(row, where)
 
 
 def _evolve_rest(
     config: EvolveConfig, inputs: Mapping[str, Path], out_dir: Path, log: OutcomeLog, journal: Journal, total: int
 ) -> None:
     """Do the records that the log lacks, as many at a time as the endpoint takes."""
-    samples = enumerate(islice(read_samples(inputs["seed"]), config.limit))
-    rest = ((number, sample) for number, sample in samples if number not in log)
+    rest, evolve = _undone(inputs["seed"], config.limit, log), find(config.recipe.name).evolve
     with ExitStack() as stack:
         teacher = stack.enter_context(reachable(config.teacher, out_dir / "teacher"))
         judge = stack.enter_context(reachable(config.judge, out_dir / "judge")) if config.judge else None
@@ -88,7 +109,7 @@ def _evolve_rest(
                 critic = Voice(marker, ImageStore(inputs["images"], judge.image), judge) if judge else author
 
                 async def one(row: tuple[int, Sample]) -> Outcome:
-                    return await mmevol.evolve(config.recipe, row[1], author, critic)
+                    return await evolve(config.recipe, row[1], author, critic)
 
                 ledger = Ledger()
                 async for (number, _), outcome in run_rows(rest, one, writer.rows_in_flight):
@@ -99,9 +120,24 @@ def _evolve_rest(
         uvloop.run(work())
 
 
-def _chat(config: TeacherConfig, journal: Journal, purpose: str) -> Chat:
+def _chat(config: TeacherConfig, journal: Journal, purpose: str) -> Asker:
     key = secret(config.api_key_name, purpose) if config.api_key_name else None
-    return Chat(config, journal, api_key=key)
+    return connect(config, journal, key)
+
+
+def _finished(out_dir: Path, log: OutcomeLog, total: int) -> StageResult | None:
+    """The result of an earlier call when nothing has changed since: the marker is written last."""
+    path = out_dir / MARKER
+    found = read_json(path) if path.exists() else {}
+    files = {role: out_dir / name for role, name in found.get("files", {}).items()}
+    if found.get("state") != _state(log, total) or not all(file.exists() for file in files.values()):
+        return None
+    return StageResult(files, found["metrics"])
+
+
+def _state(log: OutcomeLog, total: int) -> list[Any]:
+    """What the outputs depend on, beside the program: the outcomes, by their number and size."""
+    return [VERSION, total, len(log), log.size]
 
 
 def _finish(config: EvolveConfig, log: OutcomeLog, journal: Journal, out_dir: Path, total: int) -> StageResult:
@@ -125,8 +161,11 @@ def _finish(config: EvolveConfig, log: OutcomeLog, journal: Journal, out_dir: Pa
     files |= {"ledger": out_dir / "ledger.json", "analysis": out_dir / "analysis.json"}
     write_json(files["analysis"], analysis.as_dict())
     usage = asdict(journal.counts)
-    write_json(files["ledger"], {**books, "usage": usage, "prompt_version": PROMPT_VERSION})
-    return StageResult(files, {"records": total, **books["total"], "usage": usage})
+    write_json(files["ledger"], {**books, "usage": usage, "prompt_version": config.recipe.prompts})
+    metrics = {"records": total, **books["total"], "usage": usage}
+    names = {role: file.name for role, file in files.items()}
+    write_json(out_dir / MARKER, {"state": _state(log, total), "files": names, "metrics": metrics})
+    return StageResult(files, metrics)
 
 
 def _rejected(outcome: Outcome) -> Iterator[dict[str, Any]]:
@@ -141,4 +180,4 @@ def _line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-STAGE = Stage(config=EvolveConfig, needs=("seed", "images"), run=run, version=f"3.{PROMPT_VERSION}")
+STAGE = Stage(config=EvolveConfig, needs=("seed", "images"), run=run, version=VERSION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +25,10 @@ class OutcomeLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._offsets: dict[int, int] = {}
+        self._offsets = array("q")  # where the record with this number begins, -1: not there
+        self._count = 0
         self._file: IO[bytes] = path.open("ab+")
-        self._end = self._recover()
+        self.size = self._recover()  # bytes
 
     def _recover(self) -> int:
         self._file.seek(0)
@@ -35,10 +37,16 @@ class OutcomeLog:
             found = _NUMBER.match(line)
             if not line.endswith(b"\n") or found is None:
                 break
-            self._offsets[int(found.group(1))] = end
+            self._note(int(found.group(1)), end)
             end += len(line)
         self._file.truncate(end)
         return end
+
+    def _note(self, number: int, offset: int) -> None:
+        if number >= len(self._offsets):
+            self._offsets.extend([-1] * (number + 1 - len(self._offsets)))
+        self._count += self._offsets[number] < 0
+        self._offsets[number] = offset
 
     def __enter__(self) -> OutcomeLog:
         return self
@@ -49,10 +57,10 @@ class OutcomeLog:
         self._file.close()
 
     def __contains__(self, number: int) -> bool:
-        return number in self._offsets
+        return 0 <= number < len(self._offsets) and self._offsets[number] >= 0
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return self._count
 
     def add(self, number: int, outcome: Outcome) -> None:
         """Keep the outcome of the record with this place in the input (from 0)."""
@@ -60,11 +68,13 @@ class OutcomeLog:
         line = orjson.dumps({"number": number, "outcome": body}, option=orjson.OPT_APPEND_NEWLINE)
         self._file.write(line)
         self._file.flush()
-        self._offsets[number] = self._end
-        self._end += len(line)
+        self._note(number, self.size)
+        self.size += len(line)
 
     def __iter__(self) -> Iterator[Outcome]:
         """All outcomes in the order of the input, one in memory at a time."""
-        for number in sorted(self._offsets):
-            self._file.seek(self._offsets[number])
+        for offset in self._offsets:
+            if offset < 0:
+                continue
+            self._file.seek(offset)
             yield OUTCOME.validate_python(orjson.loads(self._file.readline())["outcome"])

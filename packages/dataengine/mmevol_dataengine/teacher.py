@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
-from mmevol_core.chat import Chat, Endpoint, system, user
+from mmevol_core.chat import Asker, Endpoint, system, user
 from mmevol_core.errors import UserError
 from mmevol_core.images import ImagePolicy, ImageStore
 from mmevol_core.sample import Sample
@@ -41,16 +41,18 @@ class TeacherConfig(Endpoint):
 class Voice:
     """A chat endpoint as the recipe sees it: a prompt about a sample in, text out."""
 
-    def __init__(self, chat: Chat, images: ImageStore, config: TeacherConfig) -> None:
+    def __init__(self, chat: Asker, images: ImageStore, config: TeacherConfig) -> None:
         self.name = config.model or config.kind
         self.sees_image = config.sees_image
         self.chat = chat
         self._images = images
 
-    async def ask(self, system_text: str, prompt: str, sample: Sample | None, salt: int) -> str:
+    async def ask(
+        self, system_text: str, prompt: str, sample: Sample | None, salt: int, schema: Mapping[str, Any] | None = None
+    ) -> str:
         """See `recipes.speaker.Speaker`."""
         pictures = [await self._images.get(name) for name in sample.images] if sample and self.sees_image else []
-        reply = await self.chat.ask([system(system_text), user(*pictures, prompt)], salt=salt)
+        reply = await self.chat.ask([system(system_text), user(*pictures, prompt)], schema=schema, salt=salt)
         return reply.text
 
 
