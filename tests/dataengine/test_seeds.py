@@ -1,15 +1,23 @@
 """Seed readers: every row becomes a sample or a counted failure."""
 
+import io
 import json
 from pathlib import Path
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mmevol_core.errors import UserError
 from mmevol_core.sample import Sample, read_samples
+from mmevol_dataengine.export import to_parquet
+from mmevol_dataengine.readers import stream
 from mmevol_dataengine.seed import STAGE, SeedConfig
-from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol
+from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_table
 
 
 def item(question="What animal is it?", answer="A cat"):
@@ -139,3 +147,99 @@ def test_samples_survive_the_way_through_the_seed_stage(tmp_path):
     (one,), (other,) = (list(read_samples(result.files["seed"])) for result in (first, second))
     assert one == other
     assert one.sizes == ((40, 30),)
+
+
+def test_sharegpt_rows_of_every_spelling_become_the_same_items(tmp_path):
+    talk = [{"from": "system", "value": "Be kind."}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": "Ho"},
+    ]
+    rows = [
+        {"conversations": talk},
+        {"messages": messages, "images": ["1.png"]},
+        {"texts": [{"user": "Hi", "assistant": "Ho", "source": "x"}], "images": ["1.png"]},
+        {"messages": messages[:1]},
+        {"conversations": [{"from": "human", "value": "<image>\nHi"}, {"from": "gpt", "value": "Ho"}]},
+    ]
+    *good, short, lost = read_llava(written(tmp_path / "rows.json", rows))
+    assert [[(qa.question, qa.answer) for qa in sample.rounds[0]] for sample in good] == [[("Hi", "Ho")]] * 3
+    assert (short.reason, lost.reason) == ("no_questions", "image_marks_differ")
+
+
+def test_json_lines_are_read_as_a_list_is(tmp_path):
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"id": str(n), "conversations": turns}) + "\n" for n in (1, 2))
+    )
+    assert len(list(read_llava(tmp_path / "rows.jsonl"))) == 2
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(rows=st.lists(values, max_size=6), chunk=st.integers(1, 40), indent=st.none() | st.integers(0, 2))
+def test_elements_are_the_same_wherever_the_chunks_end(tmp_path, monkeypatch, rows, chunk, indent):
+    monkeypatch.setattr(stream, "CHUNK", chunk)
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8", errors="surrogatepass")
+    assert list(stream.json_rows(path)) == rows
+
+
+@pytest.mark.parametrize("text", ['[{"id": 1}, {"id', "[1, 2", "[1 2]", "[1,]", '["never closed]', '[{"a": 1}} ]'])
+def test_a_list_that_breaks_off_is_refused_with_its_place(tmp_path, text):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(UserError, match=r"not whole JSON.*character \d+"):
+        list(stream.json_rows(tmp_path / "rows.json"))
+
+
+def png(color):
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), color).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["parquet", "folder", "saved"])
+def test_pictures_inside_tables_become_files_once_and_rows_name_them(tmp_path, form):
+    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "Red"}]
+    picture = {"bytes": png("red"), "path": None}
+    rows = [
+        {"id": "a", "image": picture, "conversations": turns},
+        {"id": "b", "image": picture, "conversations": turns},
+        {"id": "c", "image": None, "conversations": turns},
+    ]
+    path = tmp_path / "rows.parquet"
+    if form == "saved":
+        path = tmp_path / "saved"
+        data = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
+        datasets.DatasetDict(train=data).save_to_disk(path)
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    source = tmp_path if form == "folder" else path
+    result = STAGE.run(SeedConfig(source="parquet", path=source), {}, tmp_path / "out")
+    first, second, third = read_samples(result.files["seed"])
+    assert first.images == second.images
+    assert first.id != second.id
+    assert (result.files["images"] / first.images[0]).read_bytes() == png("red")
+    assert len(list(result.files["images"].rglob("*.png"))) == 1
+    assert third.images == ()
+
+
+def test_our_own_parquet_is_read_back_as_seed(tmp_path):
+    root = image_root(tmp_path / "images")
+    (sample,) = read_mmevol(written(tmp_path / "s.json", [row()]))
+    to_parquet([sample], tmp_path / "set")
+    (back,) = read_table(tmp_path / "set", root)
+    assert (back.id, back.rounds, back.caption) == (sample.id, sample.rounds, sample.caption)
+
+
+def test_a_description_alone_is_let_through_only_for_curation(tmp_path):
+    path = written(tmp_path / "s.json", [row(conversations_v0=[])])
+    (refused,), (kept,) = list(read_mmevol(path)), list(read_mmevol(path, captions_alone=True))
+    assert refused.reason == "no_questions"
+    assert (kept.caption, kept.rounds) == ("A Cat named TOM.", ((),))

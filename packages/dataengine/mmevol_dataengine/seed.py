@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -20,20 +20,15 @@ from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, to_dict
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine import tiny_world
+from mmevol_dataengine.check import read_quarantine, without
 from mmevol_dataengine.contamination import Gate, GateConfig
-from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_sample_rows
-
-READERS: dict[str, Callable[[Path], Iterator[Sample | Failure]]] = {
-    "mmevol_json": read_mmevol,
-    "llava_json": read_llava,
-    "samples": read_sample_rows,
-}
+from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_sample_rows, read_table
 
 
 class SeedConfig(Config):
     """Where seed records come from."""
 
-    source: Literal["tiny_world", "mmevol_json", "llava_json", "samples"]
+    source: Literal["tiny_world", "mmevol_json", "llava_json", "parquet", "samples"]
     seed: int = 0  # tiny world: choice of questions and order
     limit: int | None = Field(default=None, ge=1)  # read at most so many rows
     # tiny world
@@ -41,16 +36,19 @@ class SeedConfig(Config):
     digits: int | None = None  # handwritten digits that become seed records; None: all
     questions: int = Field(default=4, ge=1)  # at most so many per record
     # files
-    path: Path | None = None  # the seed file
-    image_root: Path | None = None  # folder that image paths are relative to
+    path: Path | None = None  # the seed file; parquet: also a folder of files, or one that `datasets` saved
+    image_root: Path | None = None  # folder that image paths are relative to; parquet: None when it holds the pictures
     captions: Path | None = None  # LLaVA JSON for pretraining
     check_images: Literal["none", "exists", "decode"] = "decode"  # decode finds truncated files, and costs a read each
+    quarantine: Path | None = None  # list of `mmevol data check --quarantine`: rows with these pictures are refused
+    captions_alone: bool = False  # let records through that have a caption and no question, for curation
     contamination: GateConfig | None = None  # compare with benchmark files; None: the split is the source's own
     max_failed: float = Field(default=0.1, ge=0, le=1)  # larger share of refused rows stops the run
 
     @model_validator(mode="after")
     def _has_files(self) -> SeedConfig:
-        if self.source != "tiny_world" and (self.path is None or self.image_root is None):
+        rooted = self.image_root is not None or self.source == "parquet"
+        if self.source != "tiny_world" and (self.path is None or not rooted):
             raise ValueError(f"source {self.source} needs path and image_root")
         return self
 
@@ -63,13 +61,16 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     """
     if config.source == "tiny_world":
         return _tiny_world(config, out_dir)
-    assert config.path is not None and config.image_root is not None
-    if not config.image_root.is_dir():
-        raise UserError(f"image folder not found: {config.image_root}; set data.image_root")
-    rows = READERS[config.source](config.path)
+    assert config.path is not None
+    image_root = config.image_root or out_dir / "images"
+    if config.image_root is None:
+        image_root.mkdir(parents=True, exist_ok=True)
+    elif not image_root.is_dir():
+        raise UserError(f"image folder not found: {image_root}; set data.image_root")
     gate = Gate(config.contamination) if config.contamination else None
     found: Counter[str] = Counter()
-    examined = _examined(rows, ImageStore(config.image_root, ImagePolicy(max_side=None)), config, gate, found)
+    store = ImageStore(image_root, ImagePolicy(max_side=None))
+    examined = _examined(_rows(config, config.path, image_root), store, config, gate, found)
     kept, refused = _write(islice(examined, config.limit), out_dir, config.limit or 0)
     total = kept + refused.total()
     if not kept:
@@ -80,7 +81,7 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
             f"{config.path}: {broken} of {total} rows refused ({_named(refused)}); see"
             f" {out_dir / 'failed.jsonl'} and fix the file, or allow more with data.max_failed"
         )
-    files = {"seed": out_dir / "seed.jsonl", "images": config.image_root, "failed": out_dir / "failed.jsonl"}
+    files = {"seed": out_dir / "seed.jsonl", "images": image_root, "failed": out_dir / "failed.jsonl"}
     if config.captions is not None:
         if not config.captions.is_file():
             raise UserError(f"file not found: {config.captions}; set data.captions")
@@ -90,6 +91,19 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
         gaps = {"benchmark_files": len(gate.files), "benchmark_files_unread": gate.skipped}
         metrics["contamination"] = {"action": gate.config.action, "found": dict(found), **gaps}
     return StageResult(files, metrics)
+
+
+def _rows(config: SeedConfig, path: Path, image_root: Path) -> Iterator[Sample | Failure]:
+    """The rows of a seed file, those with pictures in quarantine refused."""
+    if config.source == "parquet":
+        rows = read_table(path, image_root, captions_alone=config.captions_alone)
+    elif config.source == "mmevol_json":
+        rows = read_mmevol(path, captions_alone=config.captions_alone)
+    elif config.source == "llava_json":
+        rows = read_llava(path)
+    else:
+        rows = read_sample_rows(path, captions_alone=config.captions_alone)
+    return without(rows, read_quarantine(config.quarantine)) if config.quarantine else rows
 
 
 def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
@@ -164,4 +178,4 @@ def _named(refused: Counter[str]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in refused.most_common()) or "the file is empty"
 
 
-STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"2.{tiny_world.VERSION}")
+STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"3.{tiny_world.VERSION}")

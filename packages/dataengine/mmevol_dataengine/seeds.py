@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ijson
-
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_jsonl
 from mmevol_core.sample import QA, Box, Sample, Step, Text, from_dict, qa_id, sample_id
+from mmevol_dataengine.readers.stream import json_rows
 from mmevol_dataengine.vocabulary import normal_format, normal_skill
 
 BOX_SLACK = 1e-3  # boxes in public files are rounded to three decimals and may pass the edge by that much
@@ -36,37 +35,32 @@ class Failure:
     detail: str
 
 
-def read_mmevol(path: Path) -> Iterator[Sample | Failure]:
-    """Stream MMEvol's seed JSON (`conversations_v0`, `caption`, `det`, `topic_name`); memory does not grow with it."""
-    return _convert(_json_rows(path), _from_mmevol)
+def read_mmevol(path: Path, *, captions_alone: bool = False) -> Iterator[Sample | Failure]:
+    """Stream MMEvol's seed JSON (`conversations_v0`, `caption`, `det`, `topic_name`); memory does not grow with it.
+
+    `captions_alone` lets through rows that have a caption and no question yet (round 0 is empty), for curation.
+    """
+    return convert(json_rows(path), lambda row: from_mmevol(row, captions_alone))
 
 
 def read_llava(path: Path) -> Iterator[Sample | Failure]:
-    """Stream LLaVA JSON (`image`: none, one or several; `conversations`: human and gpt turns, also as ShareGPT)."""
-    return _convert(_json_rows(path), _from_llava)
+    """Stream LLaVA or ShareGPT JSON: `image`/`images` none, one or several; `conversations` or `messages`."""
+    return convert(json_rows(path), from_conversations)
 
 
-def read_sample_rows(path: Path) -> Iterator[Sample | Failure]:
+def read_sample_rows(path: Path, *, captions_alone: bool = False) -> Iterator[Sample | Failure]:
     """Stream JSONL of `Sample`; a row that does not fit is a failure."""
-    return _convert(read_jsonl(path), _from_sample)
+    return convert(read_jsonl(path), lambda row: from_sample(row, captions_alone))
 
 
-def _json_rows(path: Path) -> Iterator[Any]:
-    """The elements of a JSON list, one at a time."""
-    try:
-        with path.open("rb") as file:
-            events = ijson.basic_parse(file, use_float=True)
-            if next(events)[0] != "start_array":
-                raise UserError(f"{path} is not a JSON list of records")
-            file.seek(0)
-            yield from ijson.items(file, "item", use_float=True)
-    except FileNotFoundError as error:
-        raise UserError(f"file not found: {path}") from error
-    except (ijson.JSONError, StopIteration) as error:
-        raise UserError(f"{path} is not whole JSON: {error}; download it again") from error
+def read_table(path: Path, image_root: Path, *, captions_alone: bool = False) -> Iterator[Sample | Failure]:
+    """Stream Parquet or a saved data set; each row's columns say which of the layouts it has."""
+    from mmevol_dataengine.readers.tables import table_rows  # pyarrow, only where it is needed
+
+    return convert(table_rows(path, image_root), lambda row: from_any(row, captions_alone))
 
 
-def _convert(rows: Iterator[Any], convert: Callable[[Any], Sample]) -> Iterator[Sample | Failure]:
+def convert(rows: Iterator[Any], one: Callable[[Any], Sample]) -> Iterator[Sample | Failure]:
     """Convert rows one by one; ids are content hashes, and repeated records get distinct ones."""
     seen: Counter[str] = Counter()
     for number, row in enumerate(rows, start=1):
@@ -74,7 +68,7 @@ def _convert(rows: Iterator[Any], convert: Callable[[Any], Sample]) -> Iterator[
         try:
             if not isinstance(row, dict):
                 raise BadRow("not_an_object", f"a {type(row).__name__} instead of a record")
-            sample = convert(row)
+            sample = one(row)
         except BadRow as bad:
             yield Failure(number, own, bad.reason, bad.detail)
             continue
@@ -97,15 +91,25 @@ def _identified(sample: Sample, identity: str) -> Sample:
     return replace(sample, id=identity, rounds=(generation, *sample.rounds[1:]))
 
 
-def _from_mmevol(row: dict[str, Any]) -> Sample:
-    items = _list(row, "conversations_v0")
-    if not items:
+def from_any(row: dict[str, Any], captions_alone: bool = False) -> Sample:
+    """A row of whichever layout its keys show: `rounds`, `conversations_v0`, or a conversation."""
+    if "rounds" in row:
+        return from_sample(row, captions_alone)
+    if "conversations_v0" in row:
+        return from_mmevol(row, captions_alone)
+    return from_conversations(row)
+
+
+def from_mmevol(row: dict[str, Any], captions_alone: bool = False) -> Sample:
+    """A row of MMEvol's seed file."""
+    items, turns = _list(row, "conversations_v0"), _list(row, "caption")
+    caption = _text(turns[1], "value") if len(turns) > 1 else ""
+    if not items and not (captions_alone and caption):
         raise BadRow("no_questions", "conversations_v0 is empty or absent")
-    turns = _list(row, "caption")
     return Sample(
         id="",
         images=_images(row),
-        caption=_text(turns[1], "value") if len(turns) > 1 else "",
+        caption=caption,
         boxes=tuple(_box(entry) for entry in _list(row, "det")),
         ocr=tuple(Text(text=_text(entry, "text"), xyxy=_xyxy(entry.get("bbox"), "ocr")) for entry in _list(row, "ocr")),
         topic=str(row.get("topic_name") or ""),
@@ -133,40 +137,63 @@ def _item(value: Any) -> QA:
     )
 
 
-def _from_llava(row: dict[str, Any]) -> Sample:
-    turns = [turn for turn in _list(row, "conversations") if _role(turn) != "system"]
+def from_conversations(row: dict[str, Any]) -> Sample:
+    """A row of LLaVA (`conversations`: from, value), ShareGPT (`messages`: role, content) or `texts` (user, assistant).
+
+    A content may be a list of parts, of which the texts count. `<image>` marks are taken out; where there are any,
+    there must be one for each image.
+    """
+    turns = [turn for turn in _turns(row) if turn[0] != "system"]
+    roles = [role for role, _ in turns]
     if len(turns) < 2:
-        raise BadRow("no_questions", "conversations has fewer than two turns")
-    roles = [_role(turn) for turn in turns]
+        raise BadRow("no_questions", "fewer than two turns")
     if len(turns) % 2 or roles != ["human", "gpt"] * (len(turns) // 2):
         raise BadRow("turns_do_not_alternate", f"turns are {', '.join(roles)[:80]}")
-    texts = [_text(turn, "value").replace("<image>", "").strip() for turn in turns]
+    texts = [text.replace("<image>", "").strip() for _, text in turns]
     if not all(texts):
         raise BadRow("no_questions", "a turn is empty")
-    images = _images(row) if row.get("image") else ()
+    images = _images(row) if row.get("image") or row.get("images") else ()
+    marks = sum(text.count("<image>") for role, text in turns if role == "human")
+    if marks not in (0, len(images)):
+        raise BadRow("image_marks_differ", f"{marks} times <image> for {len(images)} images")
     items = tuple(QA(id="", question=texts[at], answer=texts[at + 1]) for at in range(0, len(texts), 2))
     return Sample(id="", images=images, source=str(row.get("source") or "llava"), rounds=(items,))
 
 
-def _role(turn: Any) -> str:
-    name = _text(turn, "from").lower()
-    return {"user": "human", "assistant": "gpt"}.get(name, name)
+_ROLES = {"user": "human", "assistant": "gpt", "model": "gpt", "chatgpt": "gpt", "bot": "gpt"}
 
 
-def _from_sample(row: dict[str, Any]) -> Sample:
+def _turns(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """(role, text) of every turn, the roles named as LLaVA does."""
+    if "texts" in row:
+        pairs = _list(row, "texts")
+        return [(role, _text(pair, key)) for pair in pairs for role, key in (("human", "user"), ("gpt", "assistant"))]
+    found = []
+    for turn in _list(row, "conversations") or _list(row, "messages"):
+        role, content = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
+        name, said = _text(turn, role).lower(), turn.get(content, "")
+        parts = said if isinstance(said, list) else [said]
+        text = "\n".join(_text(part, "text") if isinstance(part, dict) else str(part or "") for part in parts)
+        found.append((_ROLES.get(name, name), text.strip()))
+    return found
+
+
+def from_sample(row: dict[str, Any], captions_alone: bool = False) -> Sample:
+    """A row of our own."""
     try:
         sample = from_dict(row, "row")
     except UserError as error:
         raise BadRow("does_not_fit", str(error)) from error
-    if not sample.rounds or not sample.rounds[0]:
+    if not (sample.rounds and sample.rounds[0]) and not (captions_alone and sample.caption):
         raise BadRow("no_questions", "rounds has no seed items")
+    sample = sample if sample.rounds else replace(sample, rounds=((),))
     for box in sample.boxes:
         _xyxy(list(box.xyxy), box.label)
     return sample
 
 
 def _images(row: dict[str, Any]) -> tuple[str, ...]:
-    value = row.get("image")
+    value = row.get("image") or row.get("images")
     names = value if isinstance(value, list) else [value]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise BadRow("no_image", f"image is {str(value)[:40]!r}")

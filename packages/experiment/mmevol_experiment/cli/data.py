@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from enum import StrEnum
@@ -35,7 +36,16 @@ class Source(StrEnum):
 
     mmevol_json = "mmevol_json"
     llava_json = "llava_json"
+    parquet = "parquet"
     samples = "samples"
+
+
+class ImageCheck(StrEnum):
+    """How closely pictures are looked at."""
+
+    none = "none"
+    exists = "exists"
+    decode = "decode"
 
 
 class Form(StrEnum):
@@ -70,8 +80,27 @@ def parse(
 
 
 @data.command()
-def check(records: Records, images: Annotated[Path, typer.Option(help="image root")]) -> None:
-    """Read every record and open every image; exit 3 when one is bad."""
+def check(
+    path: Annotated[Path, typer.Argument(help="folder of pictures, or JSONL of records")],
+    images: Annotated[Path | None, typer.Option(help="records: image root")] = None,
+    named: Annotated[list[Path] | None, typer.Option("--data", help="folder: files that name its pictures")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="folder: file for the whole report")] = None,
+    quarantine: Annotated[Path | None, typer.Option(help="folder: file for the list of bad pictures")] = None,
+    processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    strict: Annotated[bool, typer.Option(help="folder: duplicates are wrong too")] = False,
+) -> None:
+    """Open every picture below a folder, or of every record; exit 3 when one is bad."""
+    if path.is_dir():
+        from mmevol_experiment.cli.data_tree import check_folder
+
+        check_folder(path, named or [], as_json, quarantine, processes, strict=strict)
+    elif images is None:
+        raise UserError(f"{path} is no folder; to check records, give their image root with --images")
+    else:
+        _check_records(path, images)
+
+
+def _check_records(records: Path, images: Path) -> None:
     from mmevol_core.images import ImageStore
     from mmevol_dataengine.seeds import Failure, read_sample_rows
 
@@ -110,13 +139,28 @@ def import_(
     source: Annotated[Source, typer.Argument(help="kind of file")],
     path: Path,
     out: Annotated[Path, typer.Argument(help="folder that gets seed.jsonl and failed.jsonl")],
-    images: Annotated[Path, typer.Option(help="image root")],
+    images: Annotated[
+        Path | None, typer.Option(help="image root; parquet: OUT/images when the file holds them")
+    ] = None,
     max_failed: Annotated[float, typer.Option(min=0, max=1, help="share of rows that may be refused")] = 0.1,
+    check_images: Annotated[ImageCheck, typer.Option(help="decode finds truncated files")] = ImageCheck.decode,
+    quarantine: Annotated[Path | None, typer.Option(help="list that `data check` wrote")] = None,
+    captions_alone: Annotated[bool, typer.Option(help="keep records without a question, for `data curate`")] = False,
 ) -> None:
     """Turn seed data of another kind into records under OUT."""
     from mmevol_dataengine.seed import STAGE, SeedConfig
 
-    config = SeedConfig(source=source.value, path=path, image_root=images, max_failed=max_failed)
+    if images is None and source is not Source.parquet:
+        raise UserError(f"import {source.value} needs --images: the folder that its image paths start from")
+    config = SeedConfig(
+        source=source.value,
+        path=path,
+        image_root=images,
+        max_failed=max_failed,
+        check_images=check_images.value,
+        quarantine=quarantine,
+        captions_alone=captions_alone,
+    )
     out.mkdir(parents=True, exist_ok=True)
     result = STAGE.run(config, {}, out)
     print(f"{result.files['seed']}: {orjson.dumps(dict(result.metrics)).decode()}")

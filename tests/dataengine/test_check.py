@@ -1,0 +1,93 @@
+"""The check of a picture tree: every kind of damage is named under its folder, and quarantine keeps it out."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from mmevol_core.errors import UserError
+from mmevol_core.images import ImagePolicy
+from mmevol_dataengine.check import check_tree, read_quarantine, write_quarantine
+from mmevol_dataengine.seed import STAGE, SeedConfig
+
+FOLDERS = ("coco", "vg", "dvqa", "sam", "wikiart")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Five folders with three pictures each (one of them deep), and four kinds of damage."""
+    root = tmp_path / "images"
+    for number, name in enumerate(FOLDERS):
+        (root / name / "deep").mkdir(parents=True)
+        for place, where in enumerate(("a.png", "b.jpg", "deep/c.png")):
+            Image.effect_noise((40 + number, 30 + place), 50).save(root / name / where)
+    whole = (root / "coco" / "b.jpg").read_bytes()
+    (root / "coco" / "b.jpg").write_bytes(whole[: len(whole) // 2])  # truncated
+    (root / "vg" / "a.png").write_text("<html>not found</html>")  # unreadable
+    Image.new("L", (300, 300)).save(root / "dvqa" / "a.png")  # too large for the policy below
+    (root / "sam" / "copy.png").write_bytes((root / "wikiart" / "a.png").read_bytes())  # duplicate
+    (root / "sam" / "notes.txt").write_text("no picture")
+    rows = [{"id": "1", "image": "wikiart/gone.png"}, {"id": "2", "image": ["coco/a.png", "vizwiz/x.jpg"]}, {"id": "3"}]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    return root
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_damage_is_counted_under_its_folder(tree, tmp_path, processes):
+    report = check_tree(tree, [tmp_path / "data.json"], ImagePolicy(max_pixels=50_000), processes)
+    found = {name: (folder.pictures, folder.good, dict(folder.bad), folder.missing) for name, folder in
+             report.folders.items()}  # fmt: skip
+    assert found == {
+        "coco": (3, 2, {"truncated": 1}, 0),
+        "vg": (3, 2, {"unreadable": 1}, 0),
+        "dvqa": (3, 2, {"too_large": 1}, 0),
+        "sam": (4, 4, {}, 0),
+        "wikiart": (3, 3, {}, 1),
+        "vizwiz": (0, 0, {}, 1),  # a folder that only the data file knows
+    }
+    assert report.duplicates == [["sam/copy.png", "wikiart/a.png"]]
+    assert (report.folders["wikiart"].duplicates, report.folders["sam"].other_files) == (1, 1)
+    assert [(row.image, row.reason) for row in report.bad] == [
+        ("coco/b.jpg", "truncated"),
+        ("dvqa/a.png", "too_large"),
+        ("vg/a.png", "unreadable"),
+        ("vizwiz/x.jpg", "missing"),
+        ("wikiart/gone.png", "missing"),
+    ]
+    assert report.as_dict()["total"]["pictures"] == 16
+
+
+def test_rows_with_quarantined_pictures_are_refused_without_opening_them(tree, tmp_path):
+    assert write_quarantine(tmp_path / "bad.jsonl", check_tree(tree)) == 2
+    assert read_quarantine(tmp_path / "bad.jsonl") == {"coco/b.jpg": "truncated", "vg/a.png": "unreadable"}
+    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "That."}]
+    rows = [{"id": name, "image": name, "conversations": turns} for name in ("coco/a.png", "coco/b.jpg", "vg/b.jpg")]
+    (tmp_path / "seed.json").write_text(json.dumps(rows))
+    config = SeedConfig(
+        source="llava_json", path=tmp_path / "seed.json", image_root=tree, check_images="none", max_failed=0.5,
+        quarantine=tmp_path / "bad.jsonl",
+    )  # fmt: skip
+    result = STAGE.run(config, {}, tmp_path / "out")
+    assert result.metrics["failed"] == {"image_quarantined": 1}
+    assert result.metrics["records"] == 2
+
+
+def test_a_file_that_is_no_list_is_refused(tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"name": "x"}\n')
+    with pytest.raises(UserError, match="no quarantine list"):
+        read_quarantine(tmp_path / "bad.jsonl")
+
+
+def test_the_command_prints_a_line_a_folder_and_exits_with_3(tree, tmp_path):
+    command = [sys.executable, "-m", "mmevol_experiment", "data", "check", str(tree), "--data", "data.json"]
+    files = ["--json", "report.json", "--quarantine", "bad.jsonl"]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert done.returncode == 3
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "truncated 1" in lines["coco"]
+    assert "missing 1" in lines["vizwiz"]
+    assert json.loads((tmp_path / "report.json").read_text())["total"]["missing"] == 2
+    assert len(read_quarantine(tmp_path / "bad.jsonl")) == 4
+    assert done.stderr.startswith("mmevol: ")
