@@ -115,13 +115,14 @@ def client(args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def teacher(folder: Path, *options: str) -> Iterator[str]:
+def teacher(folder: Path, *options: str, core: int | None = 0) -> Iterator[str]:
     """A mock teacher in a process of its own; yields its address."""
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)
     command = [sys.executable, str(MOCK), "--port", "0", "--port-file", str(port_file), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    pin(process.pid, 0)
+    if core is not None:
+        pin(process.pid, core)
     try:
         while not port_file.exists():
             time.sleep(0.02)

@@ -17,6 +17,7 @@ def _environment(recipe: str) -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(FOLDER / recipe),
         undefined=jinja2.StrictUndefined,  # a missing value stops the run instead of leaving a gap in a paid prompt
         autoescape=False,
+        auto_reload=False,  # looks at every file of a template for every prompt otherwise
         trim_blocks=True,
         keep_trailing_newline=True,  # an included part ends its own last line
     )

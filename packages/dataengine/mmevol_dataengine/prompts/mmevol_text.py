@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from mmevol_dataengine.vocabulary import BOX_FORMATS, FORMATS, TEXT_FORMATS
 PROMPT_VERSION = "mmevol-2"  # raise it with every change of a template; a test compares
 
 
+@cache
 def system_prompt() -> str:
     """The role that both teacher and judge are given."""
     return render("mmevol", "system")
