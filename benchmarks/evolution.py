@@ -20,7 +20,22 @@ from pathlib import Path
 import orjson
 from dataengine import stats, teacher
 
-WORDS = "a man in red jacket stands beside the wooden table while two small dogs wait near an open door".split()
+WORDS = (
+    "a",
+    "man",
+    "in",
+    "red",
+    "jacket",
+    "stands",
+    "beside",
+    "the",
+    "wooden",
+    "table",
+    "while",
+    "two",
+    "small",
+    "dogs",
+)
 
 
 STRANGE_TO_THE_MOCK = ("skill_unknown", "format_unknown", "options", "reasoning_cue", "nothing_added", "length")
