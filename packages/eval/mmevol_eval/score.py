@@ -8,10 +8,10 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_json
-from mmevol_eval.benchmark import Benchmark, Graded, Item
+from mmevol_eval.benchmark import Benchmark, Graded, Item, without_fallback
 from mmevol_eval.benchmarks import find
 from mmevol_eval.judge import ChatJudge, judge_from
-from mmevol_eval.protocol import Protocol, data_hash
+from mmevol_eval.protocol import Protocol, data_hash, default_rules
 
 
 def score_file(
@@ -51,15 +51,10 @@ def score_file(
     return value
 
 
-def default_rules(benchmark: Benchmark, data: Path) -> str:
-    """The rules used when none are named: those of the official evaluator for a folder of official files."""
-    return "official" if data.is_dir() and "official" in benchmark.rules else benchmark.rules[0]
-
-
 def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -> dict[str, Any]:
     """What `mmevol score` writes, from graded items."""
-    scores = benchmark.scores(graded, protocol.rules)
-    headline = benchmark.headline(protocol.rules)
+    rules = without_fallback(protocol.rules)
+    scores, headline = benchmark.scores(graded, rules), benchmark.headline(rules)
     return {
         "benchmark": benchmark.name,
         "headline": {

@@ -10,6 +10,7 @@ Source: Liu et al. 2023; VLMEvalKit at e8e78f05, `mcq_circular_eval`.
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,19 +35,32 @@ def load(path: Path) -> Iterator[Item]:
 
 def grade_groups(items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None) -> list[Graded]:
     """One verdict per item, on its unrotated row, in file order."""
+    return [_grade_group(main, turned, replies, rules, judge) for main, turned in _groups(items)]
+
+
+def guess_groups(items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None) -> list[Graded]:
+    """The same, ascending, with the random letters of MMEvol's copy run by one worker."""
+    draw = random.Random(choice.SEED)
+    return [
+        _grade_group(main, turned, replies, rules, judge, draw) for main, turned in _groups(choice.ascending(items))
+    ]
+
+
+def _groups(items: Sequence[Item]) -> list[tuple[Item, list[Item]]]:
+    """Unrotated rows in the order given, each with all its rotations by ascending index."""
     groups: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
+    for item in choice.ascending(items):
         groups[item.cluster].append(item)
-    verdicts = []
-    for item in items:
-        if item.index == item.cluster:
-            rotations = sorted(groups[item.cluster], key=lambda rotation: int(rotation.index))
-            verdicts.append(_grade_group(item, rotations, replies, rules, judge))
-    return verdicts
+    return [(item, groups[item.cluster]) for item in items if item.index == item.cluster]
 
 
 def _grade_group(
-    main: Item, rotations: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None
+    main: Item,
+    rotations: Sequence[Item],
+    replies: Mapping[str, str],
+    rules: str,
+    judge: Judge | None,
+    draw: random.Random | None = None,
 ) -> Graded:
     found = [choice.infer(replies[rotation.index], rotation.options, rules) for rotation in rotations]
     parsed = ",".join(letter or "" for letter in found)
@@ -58,7 +72,7 @@ def _grade_group(
         return Graded(main, 0.0, parsed, "none")
     for place, rotation in enumerate(rotations):
         if not found[place]:
-            verdict = choice.grade(rotation, replies[rotation.index], rules, judge)
+            verdict = choice.grade(rotation, replies[rotation.index], rules, judge, draw=draw)
             found[place] = verdict.parsed
             if not verdict.score:
                 return Graded(main, 0.0, ",".join(letter or "" for letter in found), verdict.method)
@@ -75,4 +89,5 @@ BENCHMARK: Benchmark = choice.benchmark(
     ),
     load=load,
     group=grade_groups,
+    guess=guess_groups,
 )

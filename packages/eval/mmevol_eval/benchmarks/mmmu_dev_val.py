@@ -10,6 +10,7 @@ Source: Yue et al. 2023; VLMEvalKit at e8e78f05, `MMMU_preproc`.
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 from mmevol_eval.benchmark import LETTERS, Graded, Headline, Item, Judge
@@ -19,12 +20,12 @@ from mmevol_eval.grading.tables import by_split
 HEADLINE = "validation|Overall"
 
 
-def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
+def grade(item: Item, reply: str, rules: str, judge: Judge | None, *, draw: random.Random | None = None) -> Graded:
     """Grade as multiple choice, open questions as a choice of two."""
     gold = item.answer if len(item.answer) == 1 and item.answer in LETTERS else "A"
     if "A" not in item.options:
         item = replace(item, options={"A": item.answer, "B": "Other Answers"} | _beyond(item))
-    return choice.grade(item, reply, rules, judge, gold=gold)
+    return choice.grade(item, reply, rules, judge, gold=gold, draw=draw)
 
 
 def _beyond(item: Item) -> dict[str, str]:

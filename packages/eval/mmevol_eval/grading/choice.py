@@ -5,10 +5,13 @@ Source: VLMEvalKit at e8e78f05, `can_infer` and the multiple-choice evaluation, 
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
+from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import MMEVOL, VLMEVALKIT_02RC1, Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import mmevol_prompts
 from mmevol_eval.grading.judging import CALL_FAILED, question_about
@@ -17,6 +20,7 @@ from mmevol_eval.grading.tsv import read_items
 
 UNSURE = "Z"  # the letter for "none of the options"
 JUDGE_CALLS = 3
+SEED = 2680  # of the letters that MMEvol's copy draws; the kit's own are unseeded
 TAIL = 4  # a lone letter counts only among the last so many words (kit)
 
 _REFUSALS = (
@@ -60,12 +64,19 @@ def _by_text(reply: str, choices: Mapping[str, str], rules: str) -> str | None:
 
 
 def grade(
-    item: Item, reply: str, rules: str, judge: Judge | None, *, gold: str | None = None, prompt: str = "choice"
+    item: Item,
+    reply: str,
+    rules: str,
+    judge: Judge | None,
+    *,
+    gold: str | None = None,
+    prompt: str = "choice",
+    draw: random.Random | None = None,
 ) -> Graded:
     """Grade one reply: the rules first, then up to three calls to the judge.
 
     `gold` replaces `item.answer`; `prompt` names the judge's instruction. The official tool draws a random letter
-    when the judge's replies cannot be read either; here the item is unparsed and wrong.
+    when the judge's replies cannot be read either; here the item is unparsed and wrong, unless `draw` is given.
     """
     gold = item.answer if gold is None else gold
     letter = infer(reply, item.options, rules)
@@ -74,10 +85,42 @@ def grade(
     if judge:
         for call in range(JUDGE_CALLS):
             answer = judge.ask(question_about(item, reply, prompt, call))
-            letter = infer(answer, item.options, rules)
+            letter = None if CALL_FAILED in answer else infer(answer, item.options, rules)
             if letter:
                 return Graded(item, float(letter == gold), letter, "judge")
+    if judge and draw:
+        letter = draw.choice([*item.options, UNSURE])
+        return Graded(item, float(letter == gold), letter, "none")
     return Graded(item, 0.0, "", "none")
+
+
+class Grade(Protocol):
+    """A grader of one choice that can also draw."""
+
+    def __call__(
+        self, item: Item, reply: str, rules: str, judge: Judge | None, *, draw: random.Random | None = None
+    ) -> Graded: ...
+
+
+def guessing(
+    items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None, grade: Grade
+) -> list[Graded]:
+    """Grade one after the other by ascending index, drawing letters as MMEvol's copy does with one worker."""
+    draw = random.Random(SEED)
+    verdicts = {item.index: grade(item, replies[item.index], rules, judge, draw=draw) for item in ascending(items)}
+    return [verdicts[item.index] for item in items]
+
+
+def ascending(items: Sequence[Item]) -> list[Item]:
+    """Items in the order of their indices.
+
+    Raises:
+        UserError: an index is no whole number; MMEvol's copy cannot read such a file either.
+    """
+    odd = next((item.index for item in items if not item.index.lstrip("-").isdecimal()), None)
+    if odd is not None:
+        raise UserError(f"the official fallback goes by numbered rows, and index {odd!r} is no whole number")
+    return sorted(items, key=lambda item: int(item.index))
 
 
 def benchmark(name: str, **changes: Any) -> Benchmark:
@@ -91,4 +134,6 @@ def benchmark(name: str, **changes: Any) -> Benchmark:
         "headline": lambda rules: Headline("Overall"),
         "notes": "an unreadable reply is wrong; the official tool draws a random letter after three judge calls",
     }
-    return Benchmark(name=name, **fields | changes)
+    fields |= changes
+    fields = {"guess": partial(guessing, grade=fields["grade"])} | fields
+    return Benchmark(name=name, **fields)
