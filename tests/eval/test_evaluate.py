@@ -18,8 +18,10 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl
 from mmevol_eval.benchmark import Message
 from mmevol_eval.data import BenchmarksConfig, prepare
-from mmevol_eval.evaluate import STAGE, EvaluateConfig, derange, evaluate, with_images, yes_share
+from mmevol_eval.evaluate import STAGE, evaluate, yes_share
+from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.statistics import compare, read_items
+from mmevol_eval.tasks import derange, with_images
 
 NAMES = ("MME", "POPE", "MMStar", "GQA", "VQAv2")
 CONFIG = {"names": NAMES, "max_new_tokens": 3, "probe_items": 8, "resamples": 50}
@@ -116,7 +118,8 @@ def test_a_broken_line_inside_the_log_is_named(inputs, tmp_path):
 PROGRAM = """
 import sys
 from pathlib import Path
-from mmevol_eval.evaluate import EvaluateConfig, evaluate
+from mmevol_eval.evaluate import evaluate
+from mmevol_eval.settings import EvaluateConfig
 checkpoint, benchmarks, held_out, out = map(Path, sys.argv[1:])
 config = EvaluateConfig(names=("MME", "GQA"), max_new_tokens=3, probe_items=8, resamples=50, batch_size=2)
 evaluate(config, {"checkpoint": checkpoint, "benchmarks": benchmarks, "held_out": held_out}, out)
@@ -178,7 +181,8 @@ def test_the_configurations_fit_the_schema(name):
 def test_all_thirteen_columns_of_the_table_are_scored(inputs, tmp_path):
     """One random model through every twin: the checks of accounting and of the headlines hold for all of them."""
     values = yaml.safe_load((Path(__file__).parents[2] / "conf/evaluate/tiny13.yaml").read_text())
-    config = EvaluateConfig(**{**values, "max_new_tokens": 3, "resamples": 50, "probes": False})
+    rules = {"MMSInst": {"rules": "without_nlp"}}
+    config = EvaluateConfig(**{**values, "settings": rules, "max_new_tokens": 3, "resamples": 50, "probes": False})
     twins = BenchmarksConfig(source="twins", names=config.names, items=14)
     made = prepare(twins, {"held_out": inputs["held_out"]}, tmp_path / "twins")
     evaluate(config, {**inputs, **made.files}, tmp_path / "out")

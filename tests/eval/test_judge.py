@@ -5,6 +5,7 @@ from support.mock_teacher import MockTeacher
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import write_jsonl
+from mmevol_core.journal import Journal
 from mmevol_eval.benchmark import Item
 from mmevol_eval.grading import choice
 from mmevol_eval.grading.judging import question_about
@@ -41,20 +42,37 @@ def test_a_verdict_from_an_endpoint_is_kept_and_not_asked_again(tmp_path):
             judge.close()
             assert verdict.method in {"judge", "none"}
             requests.append(teacher.stats()["requests"])
-    assert 1 <= requests[0] <= choice.JUDGE_CALLS
+    assert 1 <= requests[0] <= 1 + choice.JUDGE_CALLS  # the first asks whether it is there
     assert requests[1] == requests[0]
 
 
 def test_a_dead_judge_stops_the_run(tmp_path):
-    judge = judge_from(yaml_of(tmp_path, "http://127.0.0.1:9/v1"), tmp_path / "judge.sqlite")
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
+        judge_from(yaml_of(tmp_path, "http://127.0.0.1:9/v1"), tmp_path / "judge.sqlite")
+    Journal(tmp_path / "judge.sqlite").close()  # nobody holds it any more
+
+
+def test_a_judge_that_dies_in_the_middle_stops_the_run(tmp_path):
+    with MockTeacher() as teacher:
+        judge = judge_from(yaml_of(tmp_path, teacher.base_url), tmp_path / "judge.sqlite")
+    with pytest.raises(UserError, match=r"127\.0\.0\.1"):
         choice.grade(ITEM, "the barking one", "vlmevalkit", judge)
     judge.close()
 
 
+def test_a_judge_behind_a_batch_endpoint_is_asked_by_batches(tmp_path):
+    with MockTeacher(batch_delay=0.05) as teacher:
+        batch = {"gather_s": 0.05, "poll_s": 0.05}
+        judge = judge_from(yaml_of(tmp_path, teacher.base_url, batch=batch), tmp_path / "judge.sqlite")
+        assert judge.concurrency > 64
+        assert judge.ask(question_about(ITEM, "?", "choice", 0))
+        judge.close()
+    assert (tmp_path / "judge.sqlite.batches.json").exists()
+
+
 def test_what_names_no_judge_is_refused(tmp_path):
     assert judge_from("none") is None
-    with pytest.raises(UserError, match="valid: none, replay:FILE"):
+    with pytest.raises(UserError, match="valid: none, scripted, replay:FILE"):
         judge_from(str(tmp_path / "absent.yaml"))
     with pytest.raises(UserError, match="unknown config key"):
         judge_from(yaml_of(tmp_path, "http://x/v1", modle="y"))

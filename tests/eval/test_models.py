@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from support import tiny_llava
 
 from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Message
-from mmevol_eval.models import LocalModel, Prompt
+from mmevol_eval.models import Prompt, decoding_of
+from mmevol_eval.models.local import LocalModel
 
 
 @pytest.fixture(scope="module", params=["qwen2", "llama3"])
@@ -74,20 +76,53 @@ def test_an_unreadable_picture_is_a_named_failure_and_the_rest_is_answered(check
     assert replies["a"].failure is None
 
 
+class Tight(torch.nn.Module):
+    """Part of a model that the allocator has no room for above a number of rows: it really asks for the room."""
+
+    def __init__(self, inner, rows):
+        super().__init__()
+        self.inner, self.rows, self.seen = inner, rows, []
+
+    def forward(self, embedded, **rest):
+        self.seen.append(len(embedded))
+        torch.empty(1 << 50 if len(embedded) > self.rows else 1, dtype=torch.uint8)
+        return self.inner(embedded, **rest)
+
+
 def test_running_out_of_memory_halves_the_batch_and_loses_nothing(checkpoint):
-    model = LocalModel(checkpoint, batch_size=4, max_new_tokens=2)
-    inner, sizes = model._model.generate, []
+    free, model = LocalModel(checkpoint, max_new_tokens=3), LocalModel(checkpoint, batch_size=4, max_new_tokens=3)
+    tight = model._model.lm_head = Tight(model._model.lm_head, 2)
+    assert answers(model, prompts()) == answers(free, prompts())
+    assert max(tight.seen) > 2  # it happened
+    assert model._batch_size <= 2
 
-    def small_memory(**inputs):
-        sizes.append(len(inputs["input_ids"]))
-        if sizes[-1] > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return inner(**inputs)
 
-    model._model.generate = small_memory
+def test_a_prompt_that_fits_into_no_memory_is_named(checkpoint):
+    model = LocalModel(checkpoint, batch_size=4)
+    model._model.lm_head = Tight(model._model.lm_head, 0)
+    with pytest.raises(UserError, match=r"not enough memory for one prompt of \d+ tokens"):
+        answers(model, prompts())
+
+
+def test_a_prompt_may_set_its_own_longest_answer(checkpoint):
+    model = LocalModel(checkpoint, max_new_tokens=2)
+    asked = [replace(one, max_new_tokens=longest) for one, longest in zip(prompts(), (1, 6, 1, 6, None), strict=True)]
+    found = answers(model, asked)
+    for longest, keys in ((1, "ac"), (6, "bd"), (2, "e")):
+        alone = answers(LocalModel(checkpoint, max_new_tokens=longest), prompts())
+        assert {key: found[key] for key in keys} == {key: alone[key] for key in keys}
+    assert decoding_of(model, 6) == {**model.decoding, "max_new_tokens": 6}
+
+
+def test_beam_search_gives_what_transformers_beams_give_alone_and_in_a_batch(checkpoint):
+    model = LocalModel(checkpoint, max_new_tokens=5, beams=3)
     found = answers(model, prompts())
-    assert found.keys() == set("abcde")
-    assert sizes[0] == 4 and max(sizes[1:]) == 2
+    ready = [model._prepare(one) for one in prompts()]
+    for one in ready:
+        tokens = model._model.generate(**model._inputs([one]), max_new_tokens=5, num_beams=3, do_sample=False)
+        text = model._tokenizer.decode(tokens[0, len(one.tokens) :], skip_special_tokens=True).strip()
+        assert found[one.key] == text
+    assert model.decoding["beams"] == 3
 
 
 def test_wrong_padding_is_noticed_before_the_first_answer(checkpoint, monkeypatch):

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: a checkpoint and a folder of benchmarks in, scores with intervals out.
+"""Stage `evaluate`: a checkpoint or an endpoint and a folder of benchmarks in, scores with intervals out.
 
 Read top to bottom: load the items, ask everything (once as it is, once blind with the pictures exchanged), grade and
 score through the benchmarks' own rules, and say how sure each number is. The score is a pure function of the log.
@@ -6,157 +6,55 @@ score through the benchmarks' own rules, and say how sure each number is. The sc
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from mmevol_core.config import Config
-from mmevol_core.errors import UserError
-from mmevol_core.files import digest, write_json, write_jsonl
+from mmevol_core.files import write_json, write_jsonl
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval import probes
-from mmevol_eval.benchmark import Benchmark, Graded, Image, Item, Judge, Message
-from mmevol_eval.benchmarks import find
-from mmevol_eval.data import locate
+from mmevol_eval.answering import collect, refuse_failures
+from mmevol_eval.benchmark import Graded, Judge
 from mmevol_eval.headlines import Row
-from mmevol_eval.judge import judge_from
-from mmevol_eval.models import LocalModel, Model
-from mmevol_eval.predictions import Answers, Ask, answer_all
-from mmevol_eval.protocol import Protocol, data_hash
-from mmevol_eval.score import default_rules
+from mmevol_eval.judges import Judges
+from mmevol_eval.predictions import Answers
+from mmevol_eval.protocol import Protocol
+from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.statistics import average, estimate, headline_of
-from mmevol_eval.twins.mia import ScriptedJudge
+from mmevol_eval.tasks import Task, load_tasks
 
 ROUNDING = 0.011  # percent; official tools round their aggregates to two digits
-
-
-class EvaluateConfig(Config):
-    """Settings of stage `evaluate`."""
-
-    names: tuple[str, ...]  # benchmarks, in the order of the report
-    prompts: str = "vlmevalkit"  # profile of prompts: vlmevalkit, mmevol, mmevol_compat
-    rules: str | None = None  # profile of rules; None: each benchmark's default
-    rules_of: Mapping[str, str] = Field(default_factory=dict)  # other rules for single benchmarks
-    batch_size: int = 64  # halved when memory runs out
-    max_new_tokens: int = 20
-    beams: int = 1
-    blind: bool = True  # ask again with the pictures exchanged
-    threads: int = 1
-    device: str = "cpu"
-    judge: str = "none"  # none, scripted (tiny MIA-Bench only), replay:FILE.jsonl or a judge's YAML
-    seed: int = 0
-    probes: bool = True  # gates of the tiny world, from the held-out pictures
-    probe_items: int = 300
-    resamples: int = 2000
-
-
-@dataclass(frozen=True)
-class Task:
-    """A benchmark ready to be asked."""
-
-    rules: Benchmark
-    profile: str  # of its rules
-    items: Sequence[Item]
-    data: str  # hash of its files
 
 
 def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
     """Answer, grade, score.
 
     Raises:
-        UserError: a missing checkpoint, benchmark or judge, or an unknown profile, before anything is asked.
+        UserError: a missing checkpoint, benchmark or judge, or an unknown profile, before anything is asked; a judge
+            or an endpoint that is not there; more questions without an answer than `max_failed` allows.
     """
     tasks = load_tasks(config, inputs["benchmarks"])
-    judge = ScriptedJudge() if config.judge == "scripted" else judge_from(config.judge)
-    for task in tasks:
-        if task.rules.needs_judge and judge is None:
-            raise UserError(
-                f"{task.rules.name} is scored by a judge; set evaluate.judge or leave it out of evaluate.names"
-            )
-    model = LocalModel(
-        inputs["checkpoint"],
-        batch_size=config.batch_size,
-        max_new_tokens=config.max_new_tokens,
-        beams=config.beams,
-        threads=config.threads,
-        device=config.device,
-    )
-    asks = [ask for task in tasks for ask in questions(task, config)]
-    probe = probes.prepare(inputs["held_out"], config.probe_items, config.seed) if _probing(config, inputs) else None
-    log = out_dir / "predictions.jsonl"
-    answers = answer_all([*asks, *(probe.asks if probe else ())], model, log, out_dir)
-    scores, rows = score(tasks, answers, config, judge, model)
-    if probe:
-        scores["gates"] |= probes.measure(probe, answers)
+    with closing(Judges(tasks, out_dir)) as judges:
+        collected = collect(config, tasks, inputs, out_dir)
+        refuse_failures(collected.answers, config)
+        scores, rows = score(tasks, collected.answers, config, judges, collected.decoding)
+    if collected.probe:
+        scores["gates"] |= probes.measure(collected.probe, collected.answers)
     write_json(out_dir / "scores.json", scores)
     write_jsonl(out_dir / "items.jsonl", rows)
-    files = {"scores": out_dir / "scores.json", "items": out_dir / "items.jsonl", "predictions": log}
+    files = {"scores": out_dir / "scores.json", "items": out_dir / "items.jsonl", "predictions": collected.log}
     return StageResult(files, {"average": scores["average"], "gates": scores["gates"], "items": len(rows)})
 
 
-def load_tasks(config: EvaluateConfig, root: Path) -> list[Task]:
-    """Find and read every benchmark."""
-    tasks = []
-    for name in config.names:
-        rules = find(name)
-        path = locate(root, rules)
-        items = list(rules.load(path))
-        if not items:
-            raise UserError(f"{rules.name}: {path} holds no items")
-        wanted = config.rules_of.get(rules.name, config.rules)
-        profile = rules.check_rules(wanted or default_rules(rules, path))
-        tasks.append(Task(rules, profile, items, data_hash(path)))
-    return tasks
-
-
-def questions(task: Task, config: EvaluateConfig) -> list[Ask]:
-    """Every item as it is and, when wanted, with another item's picture in place of its own."""
-    asks = [Ask("real", task.rules.name, item.index, task.rules.prompt(item, config.prompts)) for item in task.items]
-    if not config.blind:
-        return asks
-    donors = derange([ask.message.images for ask in asks], f"{config.seed}:{task.rules.name}")
-    return asks + [
-        Ask("blind", ask.benchmark, ask.index, with_images(ask.message, donor))
-        for ask, donor in zip(asks, donors, strict=True)
-    ]
-
-
-def derange(images: Sequence[tuple[Image, ...]], seed: str) -> list[tuple[Image, ...]]:
-    """For every item the pictures of another: different pictures are exchanged along one random cycle.
-
-    Items that share pictures get the same ones again, so pairs and groups stay together.
-
-    Raises:
-        UserError: all items show the same picture, so none can be exchanged.
-    """
-    own = [digest([image if isinstance(image, str) else _bytes(image).hex() for image in group]) for group in images]
-    first = {key: group for key, group in zip(own, images, strict=True) if group}
-    if len(first) == 1:
-        raise UserError("a blind run needs at least two different pictures; set evaluate.blind=false")
-    cycle = sorted(first)
-    random.Random(seed).shuffle(cycle)
-    following = dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))
-    return [first[following[key]] if key in following else () for key in own]
-
-
-def with_images(message: Message, images: Sequence[Image]) -> Message:
-    """The message with other pictures at its places for pictures (repeated or cut to as many as it has)."""
-    places = iter([images[number % len(images)] for number in range(len(message.images))] if images else [])
-    return Message(tuple(part if isinstance(part, str) else next(places) for part in message.parts), message.system)
-
-
 def score(
-    tasks: Sequence[Task], answers: Answers, config: EvaluateConfig, judge: Judge | None, model: Model
+    tasks: Sequence[Task], answers: Answers, config: EvaluateConfig, judges: Judges, decoding: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Row]]:
     """Grade the answers and state the scores; also the rows of `items.jsonl`."""
     benchmarks: dict[str, Any] = {}
     all_rows: list[Row] = []
     for task in tasks:
-        own_judge = judge if task.rules.needs_judge or not isinstance(judge, ScriptedJudge) else None
+        own_judge = judges.of(task)
         real = _graded(task, answers, "real", own_judge)
         blind = _graded(task, answers, "blind", own_judge) if config.blind else None
         rows = _rows(task, real, blind, answers)
@@ -166,11 +64,11 @@ def score(
             version=task.rules.version,
             rules=task.profile,
             data=task.data,
-            prompts=config.prompts,
+            prompts=task.settings.prompts or config.prompts,
             judge=own_judge.name if own_judge else "none",
-            decoding=dict(model.decoding),
+            decoding={**decoding, "max_new_tokens": task.settings.max_new_tokens},
         )
-        failed = sum(answers["real", task.rules.name, item.index].failure is not None for item in task.items)
+        failed = sum(row["failure"] is not None for row in rows)
         benchmarks[task.rules.name] = _entry(task, real, rows, protocol, config) | {"failed": failed}
     return {
         "benchmarks": benchmarks,
@@ -202,6 +100,7 @@ def _rows(task: Task, real: Sequence[Graded], blind: Sequence[Graded] | None, an
             "options": dict(item.options),
             "answer": item.answer,
             "prediction": answers["real", name, item.index].text,
+            "failure": answers["real", name, item.index].failure,
             "parsed": verdict.parsed,
             "method": verdict.method,
             "score": verdict.score,
@@ -282,10 +181,6 @@ def _probing(config: EvaluateConfig, inputs: Mapping[str, Path]) -> bool:
     return config.probes and "held_out" in inputs
 
 
-def _bytes(image: Image) -> bytes:
-    return image if isinstance(image, bytes) else image.read_bytes()
-
-
 STAGE = Stage(
-    config=EvaluateConfig, needs=("checkpoint", "benchmarks"), run=evaluate, version="1", accepts=("held_out",)
+    config=EvaluateConfig, needs=("benchmarks",), run=evaluate, version="1", accepts=("checkpoint", "held_out")
 )

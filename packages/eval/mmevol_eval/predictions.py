@@ -1,11 +1,13 @@
 """The log of answers: one line an answer, appended as they come, so that a killed evaluation loses at most a batch.
 
 A line counts only for the very prompt it answers: its key covers the model, the decoding, the texts and the pictures.
-A last line cut short by a kill is dropped and asked again.
+A last line cut short by a kill is dropped and asked again; so is a question that got no answer. Processes that share
+the work append to logs of their own, which are merged into the one.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +22,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import digest
 from mmevol_core.progress import Progress
 from mmevol_eval.benchmark import Message
-from mmevol_eval.models import Model, Prompt
-
-CHUNK = 4096  # prompts prepared at once
+from mmevol_eval.models import Model, Prompt, decoding_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Ask:
     benchmark: str
     index: str
     message: Message
+    max_new_tokens: int | None = None  # longest answer; None: the model's own setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,58 +44,92 @@ class Answer:
     failure: str | None
 
 
-Answers = Mapping[tuple[str, str, str], Answer]  # (run, benchmark, index) -> answer
+Place = tuple[str, str, str]  # run, benchmark, index
+Answers = Mapping[Place, Answer]
 
 
 def answer_all(asks: Sequence[Ask], model: Model, log: Path, out_dir: Path) -> Answers:
     """Answer what the log does not hold yet; return an answer for every ask.
 
     Raises:
-        UserError: the log is broken before its last line.
+        UserError: the log is broken before its last line, or another process is appending to it.
     """
-    keys = [prompt_key(ask.message, model) for ask in asks]
-    stored = read_log(log)
-    found = {
-        _place(ask): stored[key, *_place(ask)]
-        for ask, key in zip(asks, keys, strict=True)
-        if (key, *_place(ask)) in stored
-    }
-    open_asks = {str(number): (ask, keys[number]) for number, ask in enumerate(asks) if _place(ask) not in found}
-    with Progress(out_dir, "answer", len(asks), "items") as progress, _appending(log) as file:
+    merge(log)
+    keys = [prompt_key(ask, model) for ask in asks]
+    found = logged(asks, keys, log)
+    with Progress(out_dir, "answer", len(asks), "items") as progress:
         progress.update(len(found), resumed=len(found))
-        numbers = list(open_asks)
-        for start in range(0, len(numbers), CHUNK):
-            prompts = [Prompt(number, open_asks[number][0].message) for number in numbers[start : start + CHUNK]]
-            for reply in model.answer(prompts):
-                ask, key = open_asks[reply.key]
-                found[_place(ask)] = Answer(reply.text, reply.failure)
-                row = {"run": ask.run, "benchmark": ask.benchmark, "index": ask.index, "prediction": reply.text}
-                file.write(
-                    orjson.dumps({**row, "failure": reply.failure, "key": key}, option=orjson.OPT_APPEND_NEWLINE)
-                )
-                file.flush()
-                progress.advance()
-    if len(found) != len({_place(ask) for ask in asks}):
+        for place, answer in _ask(asks, keys, found, model, log):
+            found[place] = answer
+            progress.advance()
+    if len(found) != len({place_of(ask) for ask in asks}):
         raise AssertionError(f"{len(asks)} questions were asked and {len(found)} answers came back")
     return found
 
 
-def prompt_key(message: Message, model: Model) -> str:
+def answer_share(asks: Sequence[Ask], model: Model, log: Path, rank: int, world: int, out_dir: Path) -> None:
+    """Answer every `world`-th of the open questions, from the `rank`-th on, into a log of this process's own.
+
+    The logs must have been merged before any process looks for what is open.
+    """
+    keys = [prompt_key(ask, model) for ask in asks]
+    found = logged(asks, keys, log)
+    open_ = [number for number, ask in enumerate(asks) if place_of(ask) not in found][rank::world]
+    with Progress(out_dir, f"answer (one of {world} processes)", len(open_), "items") as progress:
+        mine = ([asks[number] for number in open_], [keys[number] for number in open_])
+        for _ in _ask(*mine, {}, model, log.with_name(f"{log.stem}.rank-{rank}{log.suffix}")):
+            progress.advance()
+
+
+def merge(log: Path) -> None:
+    """Append what processes left in logs of their own to the one; being killed here repeats lines at worst."""
+    for part in sorted(log.parent.glob(f"{log.stem}.rank-*{log.suffix}")):
+        with _appending(part) as _, _appending(log) as file:  # nobody may be writing to either
+            _cut(part)
+            file.write(part.read_bytes())
+        part.unlink()
+
+
+def logged(asks: Sequence[Ask], keys: Sequence[str], log: Path) -> dict[Place, Answer]:
+    """The answers that the log holds for these questions; a failure is none."""
+    stored = read_log(log)
+    pairs = ((place_of(ask), stored.get((key, *place_of(ask)))) for ask, key in zip(asks, keys, strict=True))
+    return {place: answer for place, answer in pairs if answer is not None and answer.failure is None}
+
+
+def _ask(
+    asks: Sequence[Ask], keys: Sequence[str], found: Mapping[Place, Answer], model: Model, log: Path
+) -> Iterator[tuple[Place, Answer]]:
+    """Ask what was not found, and log every answer before it is yielded."""
+    open_ = [number for number, ask in enumerate(asks) if place_of(ask) not in found]
+    prompts = [Prompt(str(number), asks[number].message, asks[number].max_new_tokens) for number in open_]
+    with _appending(log) as file:
+        _cut(log)
+        for reply in model.answer(prompts):
+            ask, key = asks[int(reply.key)], keys[int(reply.key)]
+            row = {"run": ask.run, "benchmark": ask.benchmark, "index": ask.index, "prediction": reply.text}
+            file.write(orjson.dumps({**row, "failure": reply.failure, "key": key}, option=orjson.OPT_APPEND_NEWLINE))
+            file.flush()
+            yield place_of(ask), Answer(reply.text, reply.failure)
+
+
+def prompt_key(ask: Ask, model: Model) -> str:
     """Digest of everything that decides an answer."""
-    parts = [part if isinstance(part, str) else {"image": _image_digest(part)} for part in message.parts]
-    return digest([model.fingerprint, dict(model.decoding), message.system, parts])
+    parts = [part if isinstance(part, str) else {"image": _image_digest(part)} for part in ask.message.parts]
+    return digest([model.fingerprint, decoding_of(model, ask.max_new_tokens), ask.message.system, parts])
 
 
 def read_log(log: Path) -> dict[tuple[str, str, str, str], Answer]:
-    """Answers by (key, run, benchmark, index); the last line may be cut, and is then cut off the file."""
+    """Answers by (key, run, benchmark, index), the latest of each; a last line that was cut does not count.
+
+    Raises:
+        UserError: another line is no answer.
+    """
     if not log.is_file():
         return {}
     data = log.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole != len(data):
-        os.truncate(log, whole)
     answers: dict[tuple[str, str, str, str], Answer] = {}
-    for number, line in enumerate(data[:whole].splitlines(), start=1):
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             row = orjson.loads(line)
             place = (row["key"], row["run"], row["benchmark"], row["index"])
@@ -104,18 +139,35 @@ def read_log(log: Path) -> dict[tuple[str, str, str, str], Answer]:
     return answers
 
 
-def _place(ask: Ask) -> tuple[str, str, str]:
+def place_of(ask: Ask) -> Place:
+    """Where an answer belongs."""
     return ask.run, ask.benchmark, ask.index
 
 
 def _image_digest(image: bytes | Path) -> str:
-    return blake2b(image if isinstance(image, bytes) else image.read_bytes(), digest_size=16).hexdigest()
+    try:
+        return blake2b(image if isinstance(image, bytes) else image.read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return "unreadable"  # the model fails on it by name
+
+
+def _cut(log: Path) -> None:
+    """Take a last line that a kill cut short off the file."""
+    data = log.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole != len(data):
+        os.truncate(log, whole)
 
 
 @contextmanager
 def _appending(log: Path) -> Iterator[IO[bytes]]:
+    """The log, open for this process alone; on the disk when it is closed."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is writing to {log}; wait until it has ended") from error
         yield file
         file.flush()
         os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, file_digest
+from mmevol_eval.benchmark import Benchmark
 from mmevol_eval.grading.judging import PROMPT_VERSION
 
 STORED = "stored"  # prompts and decoding are not known when stored predictions are scored
@@ -55,3 +56,8 @@ def data_hash(path: Path) -> str:
     if not files:
         raise UserError(f"{path} holds no .json, .jsonl or .tsv file of a benchmark")
     return digest({file.name: file_digest(file) for file in files})
+
+
+def default_rules(benchmark: Benchmark, data: Path) -> str:
+    """The rules used when none are named: those of the official evaluator for a folder of official files."""
+    return "official" if data.is_dir() and "official" in benchmark.rules else benchmark.rules[0]

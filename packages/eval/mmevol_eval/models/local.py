@@ -1,4 +1,4 @@
-"""Whoever answers the questions: the local batch engine.
+"""The local batch engine: a checkpoint folder answers here.
 
 One prompt source: the chat template saved with the checkpoint's processor. Prompts are padded on the left (asserted),
 sorted by length so that little is padded, and each picture is preprocessed once however many questions it has. Before
@@ -9,59 +9,29 @@ position id changes scores without any error.
 from __future__ import annotations
 
 import io
+import logging
+import traceback
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image, UnidentifiedImageError
-from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 
 from mmevol_core.errors import UserError
-from mmevol_core.files import digest, file_digest
-from mmevol_eval.benchmark import Message
+from mmevol_eval.models import Prompt, Reply
+from mmevol_eval.models.checkpoint import device_of, end_tokens, fingerprint, load
+
+log = logging.getLogger(__name__)
 
 CACHE_BYTES = 512 << 20  # preprocessed pictures kept
-SELF_TEST_ITEMS = 16
+CHUNK = 4096  # prompts prepared and sorted at once
+SELF_TEST_ITEMS, SELF_TEST_TOKENS = 16, 4
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}  # of the largest logit
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One question under a key that its answer comes back with."""
-
-    key: str
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer, or the reason why there is none."""
-
-    key: str
-    text: str
-    failure: str | None = None
-
-
-class Model(Protocol):
-    """Answers prompts in any order; what it yields is final and may be logged."""
-
-    @property
-    def decoding(self) -> Mapping[str, Any]:
-        """What is told apart by protocols: beams, longest answer, precision."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the weights, or name of the endpoint's model."""
-        ...
-
-    def answer(self, prompts: Sequence[Prompt]) -> Iterator[Reply]:
-        """One reply for every prompt."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +41,7 @@ class _Ready:
     key: str
     tokens: list[int]
     images: tuple[bytes | Path, ...]
+    longest: int  # tokens of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +53,30 @@ class _Views:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Answers as tokens (B, T) and, for the self-test, the logits of every step (B, T, V)."""
+
+    tokens: torch.Tensor
+    steps: torch.Tensor | None
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """The steps' logits, where they were asked for."""
+        assert self.steps is not None
+        return self.steps
+
+
 class LocalModel:
     """A LLaVA-NeXT checkpoint folder, run here.
+
+    Args:
+        checkpoint: folder with weights, processor and chat template.
+        batch_size: prompts at once; halved when memory runs out.
+        max_new_tokens: longest answer of a prompt that sets none.
+        beams: width of the beam search; 1: greedy.
+        threads: of torch on the CPU.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto` (`cuda` where there is one).
 
     Raises:
         UserError: the folder is no checkpoint, has no chat template, or gives other answers in a batch than alone.
@@ -100,18 +93,19 @@ class LocalModel:
         device: str = "cpu",
     ) -> None:
         torch.set_num_threads(threads)
-        self._model, self._processor = _load(checkpoint, device)
-        self._device, self._batch_size, self._beams, self._longest = device, batch_size, beams, max_new_tokens
+        self._device = device_of(device)
+        self._model, self._processor = load(checkpoint, self._device)
+        self._batch_size, self._beams, self._longest = batch_size, beams, max_new_tokens
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
         self._pad = next(
             id_ for id_ in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id, 0) if id_ is not None
         )
-        self._ends = _end_tokens(self._model, self._tokenizer)
+        self._ends = end_tokens(self._model, self._tokenizer)
         self._views: OrderedDict[str, _Views] = OrderedDict()
         self._view_bytes = 0
         self._tested = False
-        self.fingerprint = _fingerprint(checkpoint)
+        self.fingerprint = fingerprint(checkpoint)
 
     @property
     def decoding(self) -> Mapping[str, Any]:
@@ -119,31 +113,51 @@ class LocalModel:
         precision = str(self._model.dtype).removeprefix("torch.")
         return {"beams": self._beams, "max_new_tokens": self._longest, "sampling": False, "precision": precision}
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Reply]:
-        """Answer all prompts, longest first (so that memory runs out at once or never)."""
-        ready: list[_Ready] = []
-        for prompt in prompts:
-            try:
-                ready.append(self._prepare(prompt))
-            except (UnidentifiedImageError, OSError) as error:
-                yield Reply(prompt.key, "", f"image: {type(error).__name__}")
-        ready.sort(key=lambda one: -len(one.tokens))
-        if ready and not self._tested:
-            self._self_test(ready)
+        """Answer all prompts, of every few thousand the longest first (so that memory runs out at once or never)."""
+        for start in range(0, len(prompts), CHUNK):
+            ready: list[_Ready] = []
+            for prompt in prompts[start : start + CHUNK]:
+                try:
+                    ready.append(self._prepare(prompt))
+                except (UnidentifiedImageError, OSError) as error:
+                    yield Reply(prompt.key, "", f"image: {type(error).__name__}")
+            if ready and not self._tested:
+                self._self_test(ready)
+            ready.sort(key=lambda one: (one.longest, len(one.tokens)), reverse=True)
+            for _, group in groupby(ready, key=lambda one: one.longest):
+                yield from self._batches(list(group))
+
+    def _batches(self, ready: Sequence[_Ready]) -> Iterator[Reply]:
+        """Batch after batch; one that does not fit into memory is tried again at half the size."""
         start = 0
         while start < len(ready):
             batch = ready[start : start + self._batch_size]
             try:
-                replies = self._generate(batch)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error) or self._batch_size == 1:
-                    raise
-                self._batch_size = max(1, min(self._batch_size, len(batch)) // 2)
-                if self._device.startswith("cuda"):
-                    torch.cuda.empty_cache()
+                replies = self._replies(batch)
+            except RuntimeError as error:
+                self._shrink(batch, error)
                 continue
             start += len(batch)
             yield from replies
+
+    def _shrink(self, batch: Sequence[_Ready], error: RuntimeError) -> None:
+        """Halve the batch size when memory ran out."""
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise error
+        if len(batch) == 1:
+            raise UserError(
+                f"not enough memory for one prompt of {len(batch[0].tokens)} tokens (item {batch[0].key}); "
+                "use a larger device, fewer beams or a smaller evaluate.max_new_tokens",
+                status=3,
+            ) from error
+        self._batch_size = len(batch) // 2
+        log.warning("out of memory at %d prompts; going on with %d at once", len(batch), self._batch_size)
+        traceback.clear_frames(error.__traceback__)  # they hold the lost batch's tensors
+        torch.cuda.empty_cache()
 
     def _prepare(self, prompt: Prompt) -> _Ready:
         """Render with the saved template and open each image placeholder to the tokens that the image takes."""
@@ -165,7 +179,8 @@ class LocalModel:
             )
         opened = [piece + marker * self._view(image).tokens for piece, image in zip(pieces, images, strict=False)]
         whole = "".join([*opened, pieces[-1]])
-        return _Ready(prompt.key, self._tokenizer(whole, add_special_tokens=False)["input_ids"], images)
+        tokens = self._tokenizer(whole, add_special_tokens=False)["input_ids"]
+        return _Ready(prompt.key, tokens, images, prompt.max_new_tokens or self._longest)
 
     def _view(self, image: bytes | Path) -> _Views:
         """Preprocess a picture, or take it from the cache."""
@@ -206,78 +221,59 @@ class LocalModel:
         return {name: value.to(self._device) for name, value in inputs.items()}
 
     @torch.inference_mode()
-    def _generate(self, batch: Sequence[_Ready]) -> list[Reply]:
+    def _generate(self, batch: Sequence[_Ready], longest: int, beams: int, *, logits: bool = False) -> _Made:
         inputs = self._inputs(batch)
-        tokens = self._model.generate(
+        made = self._model.generate(
             **inputs,
-            max_new_tokens=self._longest,
-            num_beams=self._beams,
+            max_new_tokens=longest,
+            num_beams=beams,
             do_sample=False,
             temperature=None,
             top_p=None,
             top_k=None,
             eos_token_id=self._ends,
             pad_token_id=self._pad,
+            output_logits=logits,
+            return_dict_in_generate=True,
         )
-        texts = self._tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        steps = torch.stack(made.logits, dim=1).float().cpu() if logits else None
+        return _Made(made.sequences[:, inputs["input_ids"].shape[1] :].cpu(), steps)
+
+    def _replies(self, batch: Sequence[_Ready]) -> list[Reply]:
+        made = self._generate(batch, batch[0].longest, self._beams)
+        texts = self._tokenizer.batch_decode(made.tokens, skip_special_tokens=True)
         return [Reply(one.key, text.strip()) for one, text in zip(batch, texts, strict=True)]
 
-    @torch.inference_mode()
     def _self_test(self, ready: Sequence[_Ready]) -> None:
-        """Last logits of up to 16 prompts of different lengths, in one batch and alone."""
-        some = ready[:: max(1, len(ready) // SELF_TEST_ITEMS)][:SELF_TEST_ITEMS]
-        together = self._model(**self._inputs(some)).logits[:, -1].float()
-        alone = torch.cat([self._model(**self._inputs([one])).logits[:, -1].float() for one in some])
-        difference = float((together - alone).abs().max())
-        limit = TOLERANCE[self._model.dtype] * float(alone.abs().max())
-        if not difference <= limit:
-            raise UserError(
-                f"batched answers differ from single ones (logits by {difference:.3g}, limit {limit:.3g}); "
-                "set evaluate.batch_size=1 and report the model's padding",
-                status=3,
-            )
+        """Greedy answers of some prompts of different lengths, in one batch and alone, must be the same.
+
+        Where rounding (bfloat16 above all) turns a tie around, the two tokens' logits lie within the tolerance.
+        """
         self._tested = True
+        ordered = sorted(ready, key=lambda one: len(one.tokens))
+        some = ordered[:: -(-len(ordered) // min(SELF_TEST_ITEMS, self._batch_size))]
+        longest = min(SELF_TEST_TOKENS, *(one.longest for one in some), SELF_TEST_TOKENS)
+        try:
+            together = self._generate(some, longest, 1, logits=True)
+        except RuntimeError as error:
+            self._shrink(some, error)
+            self._self_test(ready)
+            return
+        for row, one in enumerate(some):
+            alone = self._generate([one], longest, 1, logits=True)
+            difference = _difference(together, row, alone)
+            limit = TOLERANCE[self._model.dtype] * float(alone.logits[0].abs().max())
+            if not difference <= limit:
+                raise UserError(
+                    f"batched answers differ from single ones (logits by {difference:.3g}, limit {limit:.3g}); "
+                    "set evaluate.batch_size=1 and report the model's padding",
+                    status=3,
+                )
 
 
-def _load(checkpoint: Path, device: str) -> tuple[Any, Any]:
-    """Model and processor from the folder's own files alone."""
-    if not (checkpoint / "config.json").is_file():
-        raise UserError(f"no checkpoint at {checkpoint}: config.json is missing")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("evaluate.device=cuda, but this machine has no CUDA device; set evaluate.device=cpu")
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    try:
-        model, report = LlavaNextForConditionalGeneration.from_pretrained(
-            checkpoint, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
-        processor = LlavaNextProcessor.from_pretrained(checkpoint, backend="pil", local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load checkpoint {checkpoint}: {str(error).splitlines()[0]}") from error
-    wrong = sorted([*report["missing_keys"], *report["unexpected_keys"]])
-    if wrong:
-        raise UserError(f"checkpoint {checkpoint} does not fit LLaVA-NeXT: {len(wrong)} keys differ, first {wrong[0]}")
-    if not processor.chat_template:
-        raise UserError(
-            f"checkpoint {checkpoint} has no chat template; save the processor with the one it was trained on"
-        )
-    model.config.use_cache = True
-    return model.eval().to(device), processor
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends an answer: the tokenizer's and the generation config's."""
-    configured = model.generation_config.eos_token_id
-    ends = [*(configured if isinstance(configured, list) else [configured]), tokenizer.eos_token_id]
-    return sorted({int(end) for end in ends if end is not None})
-
-
-def _fingerprint(checkpoint: Path) -> str:
-    """Digest of everything in the folder that decides an answer."""
-    files = sorted(
-        path for path in checkpoint.iterdir() if path.suffix in {".safetensors", ".json", ".jinja", ".model"}
-    )
-    return digest([[path.name, file_digest(path)] for path in files if path.name != "complete.json"])
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+def _difference(together: _Made, row: int, alone: _Made) -> float:
+    """Largest difference of logits up to the first step at which the answers part; beyond it they read other texts."""
+    both = min(together.tokens.shape[1], alone.tokens.shape[1])
+    parted = torch.nonzero(together.tokens[row, :both] != alone.tokens[0, :both])
+    steps = int(parted[0]) + 1 if len(parted) else both
+    return float((together.logits[row, :steps] - alone.logits[0, :steps]).abs().max())

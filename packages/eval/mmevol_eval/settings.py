@@ -1,0 +1,68 @@
+"""What a person can set about an evaluation: conf/evaluate, and conf/benchmark for single benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from mmevol_core.config import Config
+from mmevol_core.errors import UserError
+from mmevol_eval.models.endpoint import ModelEndpoint
+
+
+class ModelConfig(Config):
+    """A model that is not a checkpoint of the experiment."""
+
+    endpoint: ModelEndpoint
+
+
+class BenchmarkSettings(Config):
+    """What one benchmark may have of its own; None: as `EvaluateConfig` says for all."""
+
+    path: Path | None = None  # file or folder in place of the one from stage `benchmarks`
+    prompts: str | None = None
+    rules: str | None = None
+    judge: str | None = None
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)  # a preview: about the first so many items, clusters kept whole
+
+
+class EvaluateConfig(Config):
+    """Settings of stage `evaluate`."""
+
+    names: tuple[str, ...]  # benchmarks, in the order of the report
+    model: ModelConfig | None = None  # None: the checkpoint that the stage is given
+    settings: Mapping[str, BenchmarkSettings] = Field(default_factory=dict)  # by name of the benchmark
+    prompts: str = "vlmevalkit"  # profile of prompts: vlmevalkit, mmevol, mmevol_compat
+    rules: str | None = None  # profile of rules; None: each benchmark's default
+    batch_size: int = Field(default=64, ge=1)  # halved when memory runs out
+    max_new_tokens: int = Field(default=20, ge=1)
+    beams: int = Field(default=1, ge=1)
+    blind: bool = True  # ask again with the pictures exchanged
+    threads: int = Field(default=1, ge=1)
+    device: str = "cpu"  # cpu, cuda, cuda:N; auto: cuda where there is one
+    processes: int = Field(default=1, ge=1)  # data parallel by torchrun, one GPU each; endpoints have concurrency
+    judge: str = "none"  # none, scripted (tiny MIA-Bench only), replay:FILE.jsonl or a judge's YAML
+    max_failed: float = Field(default=0.0, ge=0, le=1)  # share of items that may stay without an answer
+    seed: int = 0
+    probes: bool = True  # gates of the tiny world, from the held-out pictures
+    probe_items: int = 300
+    resamples: int = 2000
+
+    @model_validator(mode="after")
+    def _an_endpoint_decodes_by_itself(self) -> EvaluateConfig:
+        if self.model is not None and self.beams != 1:
+            raise UserError(f"evaluate.beams is {self.beams}, but an endpoint decodes by itself; set evaluate.beams=1")
+        if self.model is not None and self.processes != 1:
+            raise UserError(
+                "evaluate.processes is for checkpoints; an endpoint has evaluate.model.endpoint.concurrency"
+            )
+        return self
+
+    def of(self, name: str) -> BenchmarkSettings:
+        """The settings of one benchmark, each filled from those for all."""
+        own = self.settings.get(name, BenchmarkSettings())
+        common = ("prompts", "rules", "judge", "max_new_tokens")
+        return own.model_copy(update={key: getattr(self, key) for key in common if getattr(own, key) is None})
