@@ -28,15 +28,18 @@ class Kind:
 
 
 def write_choices(name: str, kinds: Sequence[Kind], scenes: Sequence[Scene], root: Path, count: int, seed: int) -> int:
-    """Write `NAME.tsv`: the kinds in turn until there are about `count` rows, the right letter going round."""
+    """Write `NAME.tsv`: the kinds in turn until there are about `count` rows.
+
+    The right letter goes round within each kind, so that neither a letter nor a kind tells anything about the answer.
+    """
     rng = random.Random(f"{name}:{seed}")
     deck = Deck(scenes, rng)
     rows: list[dict[str, str]] = []
     for number in range(max(1, round(count / len(kinds)))):
-        for kind in kinds:
+        for place, kind in enumerate(kinds):
             scene = deck.deal(kind.fits, f"{name} {next(iter(kind.columns.values()), '')}")
             question, right, wrong = kind.ask(scene, rng)
-            letter = LETTERS[(len(rows) + number) % (len(wrong) + 1)]
+            letter = LETTERS[(number + place) % (len(wrong) + 1)]
             row = {"index": str(len(rows)), "image": base64_image(scene.path), "question": question}
             rows.append({**row, **place_options(right, wrong, letter), "answer": letter, **kind.columns})
     return write_tsv(root / f"{name}.tsv", rows)

@@ -9,6 +9,7 @@ with digits.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,13 +28,15 @@ def write(scenes: Sequence[Scene], root: Path, count: int, seed: int) -> int:
     rng = random.Random(f"MMMU:{seed}")
     deck = Deck(scenes, rng)
     rows: list[dict[str, str]] = []
+    placed_options = Counter[int]()  # questions with options so far, by kind: the right letter goes round within each
     for _ in range(max(1, round(count / len(KINDS)))):
-        for discipline, subject, images, fits, ask in KINDS:
+        for place, (discipline, subject, images, fits, ask) in enumerate(KINDS):
             shown = tuple(deck.deal(fits, f"MMMU {subject}") for _ in range(images))
             question, right, wrong = ask(shown, rng)
             number = len(rows)
             is_open = number % OPEN_EVERY == OPEN_EVERY - 1
-            letter = LETTERS[(number + number // len(KINDS)) % (len(wrong) + 1)]
+            letter = LETTERS[(placed_options[place] + place) % (len(wrong) + 1)]
+            placed_options[place] += not is_open
             options = dict.fromkeys(LETTERS, "") if is_open else place_options(right, wrong, letter)
             row = {
                 "index": str(number),
