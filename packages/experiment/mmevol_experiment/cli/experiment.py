@@ -15,6 +15,7 @@ from mmevol_core.errors import UserError
 from mmevol_experiment import preflight
 from mmevol_experiment.compose import compose, sweep_points
 from mmevol_experiment.display import duration, for_console
+from mmevol_experiment.estimate import lines
 from mmevol_experiment.experiment import Experiment, link, prepare, seconds_last_time
 from mmevol_experiment.runner import run as run_jobs
 
@@ -49,6 +50,8 @@ def _run_one(overrides: list[str], console: Console, *, suffix: str) -> None:
         values["name"] = f"{values['name']}.{suffix}"
     experiment = prepare(values)
     preflight.check(experiment)
+    for line in lines(experiment):  # what is about to be paid
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     run_jobs(
         experiment.jobs,
         at_once=experiment.config.jobs,
@@ -102,8 +105,6 @@ def plan(overrides: Overrides = None) -> None:
         if receipt is None and before is not None:
             state += f", last time {duration(before)}"
         say(f"{key:<{width}}  {state:<24}  {job.folder}")
-    from mmevol_experiment.estimate import lines
-
     for line in lines(experiment):
         say(line)
     lacking = preflight.missing(experiment)

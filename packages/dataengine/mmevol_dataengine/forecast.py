@@ -1,0 +1,100 @@
+"""What evolving will take, from the prompts that will be sent, before the first of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import orjson
+
+from mmevol_core.errors import UserError
+from mmevol_core.estimate import Estimate, estimate
+from mmevol_core.messages import TOKENS_PER_IMAGE
+from mmevol_core.sample import Sample, from_dict
+from mmevol_dataengine.evolve import EvolveConfig
+from mmevol_dataengine.recipes import find
+from mmevol_dataengine.recipes.recipe import Load
+from mmevol_dataengine.teacher import TeacherConfig
+
+LOOKED_AT = 200  # records whose prompts are built
+LATENCY_S = 5.0  # of one answer; a guess that matters only where no rate limit is set
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Estimates for the teacher and, when it is another model, the judge; an upper bound but for repeated requests."""
+
+    records: int
+    teacher: Estimate
+    judge: Estimate | None
+    max_usd: float | None
+    paid: bool = True  # False: the scripted teacher
+
+    @property
+    def usd(self) -> float:
+        """Money of both models."""
+        return self.teacher.usd + (self.judge.usd if self.judge else 0.0)
+
+    def lines(self) -> list[str]:
+        """A line a model, then the money and what stops the spending."""
+        found = [f"evolve: {self.records:,} records, the teacher at most {self.teacher}"]
+        if self.judge:
+            found.append(f"evolve: the judge at most {self.judge}")
+        if not self.usd:
+            unknown = "no price is set (teacher.usd_per_m_prompt), so no money is counted"
+            return [*found, f"evolve: {unknown if self.paid else 'free'}"]
+        money = f"evolve: at most {self.usd:,.2f} USD when no answer has to be asked for twice"
+        if self.max_usd is None:
+            return [*found, f"{money}; nothing stops it (set teacher.max_usd)"]
+        enough = "" if self.usd <= self.max_usd else f", after about {self.max_usd / self.usd:.0%} of the records"
+        return [*found, f"{money}; teacher.max_usd stops it at {self.max_usd:g} USD{enough}"]
+
+
+def forecast(config: EvolveConfig, samples: Iterable[Sample], records: int) -> Forecast:
+    """Estimate a run over `records` records that are like `samples`."""
+    recipe, seen = find(config.recipe.name), 0
+    rewriting, scoring = Load(), Load()
+    for sample in samples:
+        mine, theirs = recipe.load(config.recipe, sample, config.teacher.sees_image)
+        rewriting, scoring, seen = rewriting + mine, scoring + theirs, seen + 1
+    scale = records / seen if seen else 0.0
+    judge = config.judge
+    if judge is None:
+        both = _said(config.teacher, rewriting + scoring, scale)
+        return Forecast(records, both, None, config.teacher.max_usd, config.teacher.kind == "endpoint")
+    limits = [limit for limit in (config.teacher.max_usd, judge.max_usd) if limit is not None]
+    return Forecast(
+        records, _said(config.teacher, rewriting, scale), _said(judge, scoring, scale), sum(limits) if limits else None
+    )
+
+
+def forecast_file(config: EvolveConfig, path: Path) -> Forecast:
+    """Estimate a run over a file of records, from at most `LOOKED_AT` of them, evenly spread.
+
+    Raises:
+        UserError: the file is absent or broken.
+    """
+    records = sum(1 for _ in islice(_lines(path), config.limit))
+    every = max(1, -(-records // LOOKED_AT))
+    spread = islice(islice(_lines(path), config.limit), 0, None, every)
+    rows = (from_dict(orjson.loads(line), f"{path} record {place * every + 1}") for place, line in enumerate(spread))
+    return forecast(config, rows, records)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            yield from (line for line in file if line.strip())
+    except FileNotFoundError as error:
+        raise UserError(f"file not found: {path}; run the stage seed first") from error
+
+
+def _said(endpoint: TeacherConfig, load: Load, scale: float) -> Estimate:
+    requests = load.requests * scale
+    if not requests:
+        return estimate(endpoint, 0, 0.0, 0.0, LATENCY_S)
+    pictures = load.pictures * TOKENS_PER_IMAGE * endpoint.sees_image
+    each = (load.prompt_tokens + pictures) / load.requests, load.completion_tokens / load.requests
+    return estimate(endpoint, round(requests), *each, LATENCY_S)
