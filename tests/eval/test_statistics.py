@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmevol_core.errors import UserError
-from mmevol_eval.statistics import compare, estimate, headline_of, minimum_detectable, p_value
+from mmevol_eval.statistics import compare, estimate, headline_of, leave_one_out, minimum_detectable, p_value
 
 
 def rows(scores, clusters, benchmark="GQA", blind=None):
@@ -79,6 +79,26 @@ def test_real_minus_blind_is_compared_when_both_runs_have_it():
     found = {(row.benchmark, row.measure): row.delta for row in compare(a, b)}
     assert found["GQA", "score"] == 0
     assert found["GQA", "real_minus_blind"] == 100
+
+
+def test_leaving_one_out_gives_the_average_of_the_others_with_its_own_interval():
+    rng = np.random.default_rng(2)
+    b = {n: rows(rng.integers(0, 2, 200).astype(float), range(200), n, blind=[0.0] * 200) for n in ("x", "y", "z")}
+    a = {**b, "x": rows([1.0] * 200, range(200), "x", blind=[0.0] * 200)}  # a is better on x alone
+    found = {(row.benchmark, row.measure): row for row in leave_one_out(a, b, names=("evolved", "seed"))}
+    gain = {row.benchmark: row for row in compare(a, b) if row.measure == "score"}["x"].delta
+    assert len(found) == 6  # three benchmarks, two measures
+    assert (found["x", "score"].delta, found["x", "score"].ci95) == (0.0, (0.0, 0.0))
+    assert found["y", "score"].delta == pytest.approx(gain / 2)  # x and z remain
+    low, high = found["y", "score"].ci95
+    assert 0 < low < gain / 2 < high
+    assert found["y", "real_minus_blind"].ci95 == found["y", "score"].ci95  # nothing is right with exchanged pictures
+    assert found["z", "score"].n == 400
+
+
+def test_two_benchmarks_are_too_few_to_leave_one_out():
+    own = {name: rows([1.0, 0.0], "ab", name) for name in ("x", "y")}
+    assert leave_one_out(own, own) == []
 
 
 def test_runs_on_other_questions_are_refused():

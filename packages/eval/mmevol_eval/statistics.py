@@ -8,14 +8,15 @@ maximum. Intervals are percentile intervals; two runs are compared on the same r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
@@ -26,6 +27,13 @@ Measure = Literal["score", "blind_score", "real_minus_blind"]
 RESAMPLES = 2000
 LEVEL = 0.95
 AVERAGE = "average"
+FEWEST = 3  # benchmarks, below which leaving one out says nothing about an average
+MEASURES: dict[Measure, str] = {  # compared between runs; what a reader must know of each
+    "score": "the benchmark's own headline, percent of its maximum",
+    "real_minus_blind": "real minus exchanged pictures: the score minus the score of the same questions asked with "
+    "another item's picture. An exchanged picture can mislead as well as withhold, so a model that trusts pictures "
+    "more also gains here by scoring lower on exchanged ones",
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Difference]:
-    """Paired differences `a` minus `b`, per benchmark and on the average, as scores and as real minus blind.
+    """Paired differences `a` minus `b`, per benchmark and on the average, for every one of `MEASURES`.
 
     Args:
         items_a: benchmark -> rows, as `read_items` gives them; `items_b` must hold the same questions.
@@ -103,28 +111,54 @@ def compare(
         UserError: the two runs did not answer the same questions of a benchmark.
     """
     chosen = list(benchmarks if benchmarks is not None else items_a)
+    found: list[Difference] = []
+    for measure, deltas in _paired(items_a, items_b, chosen, resamples, seed):
+        sizes = {name: len(items_a[name]) for name in deltas}
+        found += [_difference(names, name, measure, delta, sizes[name]) for name, delta in deltas.items()]
+        if deltas:
+            found.append(_difference(names, AVERAGE, measure, average(list(deltas.values())), sum(sizes.values())))
+    return found
+
+
+def leave_one_out(
+    items_a: Mapping[str, Sequence[Row]],
+    items_b: Mapping[str, Sequence[Row]],
+    names: tuple[str, str] = ("a", "b"),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Difference]:
+    """What the difference on the average would be without each benchmark, which `benchmark` names.
+
+    One benchmark, one format, can carry a whole average; empty with fewer than three. Arguments as of `compare`.
+    """
+    found: list[Difference] = []
+    for measure, deltas in _paired(items_a, items_b, list(items_a), resamples, seed):
+        for left_out in deltas if len(deltas) >= FEWEST else ():
+            rest = {name: delta for name, delta in deltas.items() if name != left_out}
+            n = sum(len(items_a[name]) for name in rest)
+            found.append(_difference(names, left_out, measure, average(list(rest.values())), n))
+    return found
+
+
+def _paired(
+    items_a: Mapping[str, Sequence[Row]],
+    items_b: Mapping[str, Sequence[Row]],
+    chosen: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> Iterator[tuple[Measure, dict[str, Estimate]]]:
+    """For every measure that both runs have: benchmark -> `a` minus `b` on the same resampled clusters."""
     for name in chosen:
         _check_same_items(name, items_a.get(name, ()), items_b.get(name, ()))
-    found: list[Difference] = []
-    for measure in ("score", "real_minus_blind"):
-        if measure == "real_minus_blind" and not all(
-            _has_blind(items[name]) for items in (items_a, items_b) for name in chosen
-        ):
+    runs = (items_a, items_b)
+    for measure in MEASURES:
+        if measure == "real_minus_blind" and not all(_has_blind(items[name]) for items in runs for name in chosen):
             continue
-        pairs = [
-            (estimate(items_a[name], measure, resamples, seed), estimate(items_b[name], measure, resamples, seed))
-            for name in chosen
-        ]
-        deltas = [
-            _estimated(np.concatenate([[a.value], a.draws]) - np.concatenate([[b.value], b.draws])) for a, b in pairs
-        ]
-        sizes = [len(items_a[name]) for name in chosen]
-        found += [
-            _difference(names, name, measure, delta, n) for name, delta, n in zip(chosen, deltas, sizes, strict=True)
-        ]
-        if chosen:
-            found.append(_difference(names, AVERAGE, measure, average(deltas), sum(sizes)))
-    return found
+        deltas: dict[str, Estimate] = {}
+        for name in chosen:
+            a, b = (estimate(items[name], measure, resamples, seed) for items in runs)
+            deltas[name] = _estimated(np.concatenate([[a.value], a.draws]) - np.concatenate([[b.value], b.draws]))
+        yield measure, deltas
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
@@ -141,7 +175,8 @@ def p_value(draws: Array) -> float:
 
 def minimum_detectable(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float:
     """Smallest true difference that a two-sided test at `level` finds with probability `power`."""
-    return float((norm.ppf(1 - (1 - level) / 2) + norm.ppf(power)) * standard_error)
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - (1 - level) / 2) + normal.inv_cdf(power)) * standard_error
 
 
 def headline_of(rows: Sequence[Row], measure: Measure = "score") -> float:
@@ -168,8 +203,9 @@ def _values(rows: Sequence[Row], measure: Measure, clusters: Sequence[str], weig
     return headline.value(weights @ sums)
 
 
+@lru_cache(maxsize=32)
 def _weights(clusters: int, resamples: int, seed: str) -> Array:
-    """How often each cluster was drawn, (resamples, clusters)."""
+    """How often each cluster was drawn, (resamples, clusters); kept, for runs are compared on equal ones."""
     generator = np.random.default_rng(list(seed.encode()))
     drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
     return drawn.astype(np.float64)
