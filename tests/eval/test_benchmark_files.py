@@ -63,6 +63,22 @@ def test_a_short_image_cell_is_the_index_of_the_row_that_holds_the_image(tmp_pat
     assert len(third.images) == 2
 
 
+def test_a_row_may_refer_to_an_earlier_one_that_refers_on(tmp_path):
+    path = tmp_path / "x.tsv"
+    write_tsv(path, [ROW, ROW | {"index": "2", "image": "1"}, ROW | {"index": "3", "image": "2"}])
+    assert [list(item.images) for item in read_items(path)] == [[base64.b64decode(PICTURE)]] * 3
+
+
+def test_image_paths_are_absolute_or_beside_the_file_or_where_the_kit_puts_them(tmp_path):
+    path, row = tmp_path / "Set.tsv", {"index": "1", "question": "?", "answer": "A"}
+    kept = tmp_path / "images" / "Set" / "a.png"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    write_tsv(path, [row | {"image_path": f"['a.png', 'b.png', '{tmp_path / 'c.png'}']"}])
+    (item,) = read_items(path)
+    assert item.images == (kept, tmp_path / "b.png", tmp_path / "c.png")
+
+
 def test_rows_without_an_image_are_left_out_as_in_the_kit(tmp_path):
     path = tmp_path / "x.tsv"
     write_tsv(path, [ROW, ROW | {"index": "2", "image": ""}])

@@ -99,7 +99,9 @@ class Grade(Protocol):
 
     def __call__(
         self, item: Item, reply: str, rules: str, judge: Judge | None, *, draw: random.Random | None = None
-    ) -> Graded: ...
+    ) -> Graded:
+        """The verdict on one reply; letters come from `draw` where neither rules nor judge settle it."""
+        ...  # pragma: no cover
 
 
 def guessing(

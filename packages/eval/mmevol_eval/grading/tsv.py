@@ -60,17 +60,18 @@ def read_items(path: Path, *, need: Sequence[str] = ("answer",)) -> Iterator[Ite
     rows = [row for row in rows if row.get("image", " ")]
     indices = canonical([row["index"] for row in rows])
     cells = {index: row["image"] for index, row in zip(indices, rows, strict=True) if "image" in row}
+    for index in cells:  # in file order: a row may refer to an earlier row that itself refers to another
+        cells[index] = _resolved(cells[index], cells, f"{path} row {index}")
     seen: set[str] = set()
     for index, row in zip(indices, rows, strict=True):
         where = f"{path} row {index}"
         if index in seen:
             raise UserError(f"{where}: this index occurs twice; indices must be unique")
         seen.add(index)
-        yield _item(index, row, cells, path, where)
+        yield _item(index, row, cells.get(index, ""), path, where)
 
 
-def _item(index: str, row: Mapping[str, str], cells: Mapping[str, str], path: Path, where: str) -> Item:
-    cell = _resolved(row.get("image", ""), cells, where)
+def _item(index: str, row: Mapping[str, str], cell: str, path: Path, where: str) -> Item:
     picture = cell or row.get("image_path", "")
     return Item(
         index=index,
@@ -148,7 +149,15 @@ def _images(cell: str, row: Mapping[str, str], path: Path, where: str) -> Sequen
     if cell:
         return Encoded([str(part) for part in as_list(cell, where)], where)
     names = as_list(row["image_path"], where) if row.get("image_path") else []
-    return tuple(inside(path.parent, str(name), where) for name in names)
+    return tuple(_file(path, str(name), where) for name in names)
+
+
+def _file(path: Path, name: str, where: str) -> Path:
+    """An `image_path`, absolute or relative to the TSV's folder or to the kit's `images/<data set>` beside it."""
+    if Path(name).is_absolute():
+        return Path(name)
+    beside = path.parent / "images" / path.stem
+    return inside(beside if (beside / name).exists() else path.parent, name, where)
 
 
 def inside(root: Path, name: str, where: str) -> Path:
