@@ -31,7 +31,7 @@ PLACES = {
     "debug": "debug",
     "paths": "paths",
 }
-ELSEWHERE = {"experiment", "scale", "size", "sweep", "train", "benchmark", "judge", "suite"}  # tests of their own
+ELSEWHERE = {"experiment", "scale", "size", "sweep", "train", "benchmark", "judge", "suite", "curation"}  # tests of their own
 MISSING = ["benchmarks.path=official"]  # ??? on purpose: no file can know it
 
 

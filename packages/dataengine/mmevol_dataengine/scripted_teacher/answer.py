@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from mmevol_core.files import digest
+from mmevol_dataengine.scripted_teacher.curating import curate
 from mmevol_dataengine.scripted_teacher.mistakes import malform, shares, spoil
 from mmevol_dataengine.scripted_teacher.prompt import Request, read_request
 from mmevol_dataengine.scripted_teacher.rewrite import MAKERS, as_item, rewrite
@@ -38,6 +39,9 @@ def reply_to(text: str, *, seed: int = 0, error_rate: float = 0.0) -> Reply:
     if request.task == "score":
         verdicts = score(request.data)
         return Reply(orjson.dumps(verdicts, option=orjson.OPT_INDENT_2).decode(), prompt, "score", "", len(verdicts))
+    curated = curate(request.task, request.data, f"{seed}:{prompt}")
+    if curated is not None:
+        return Reply(curated, prompt, request.task, "", 1)
     return Reply(PLAIN, prompt, request.task or "plain", request.direction)
 
 

@@ -1,4 +1,4 @@
-"""`mmevol data check|import|export|stats|show` and `mmevol parse`."""
+"""`mmevol data check|import|curate|export|stats|show` and `mmevol parse`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
 from mmevol_core.sample import Sample, read_samples
+from mmevol_experiment.cli.data_curate import curate
 
 if TYPE_CHECKING:
     from mmevol_core.images import ImageStore
@@ -57,6 +58,7 @@ class Form(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
+    data.command()(curate)
     app.add_typer(data, name="data")
     app.command()(parse)
 

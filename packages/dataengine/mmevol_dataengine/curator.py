@@ -1,0 +1,194 @@
+"""One record through the teacher's hands: does it match, and what it lacks (paper, appendix A).
+
+Like a recipe, but before evolution: the story is `curate`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pydantic import Field
+
+from mmevol_core.chat import ChatFailure
+from mmevol_core.config import Config
+from mmevol_core.images import ImageFailure
+from mmevol_core.sample import QA, SKILLS, Box, Sample, Step, Text, qa_id
+from mmevol_dataengine.answers import AnswerT, Backfill, Boxes, Caption, Entry, Match, Questions, Texts, ask
+from mmevol_dataengine.prompts import curation_text as prompts
+from mmevol_dataengine.recipes.speaker import Speaker
+from mmevol_dataengine.vocabulary import normal_skill
+
+Status = Literal["kept", "eliminated", "failed"]
+_DESCRIBE = re.compile(
+    r"\b(describe|description|caption|depict\w*|portray\w*|what do you (see|think is going on))\b", re.I
+)
+
+
+class CuratorConfig(Config):
+    """What the teacher is asked for, record by record."""
+
+    relevance: bool = True  # a judge decides whether text and image match; what does not is eliminated
+    caption: bool = True  # by the teacher, where there is none
+    boxes: bool = False  # by the teacher, where there are none and it sees the image; a detector is more exact
+    text: bool = False  # the same for text in the image
+    labels: tuple[str, ...] = ()  # that boxes should prefer
+    most_boxes: int = Field(default=30, ge=1)
+    lift_descriptions: bool = True  # an item that asks for a description becomes the caption, if there is none
+    description_words: int = Field(default=30, ge=1)  # shorter answers are no description
+    questions: int = Field(default=4, ge=0)  # written for a record that has none; 0: such records are eliminated
+    backfill: bool = True  # objects, skills and steps of items that have none of them
+    attempts: int = Field(default=2, ge=1)  # how often an unreadable answer is asked for
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What became of one record. `reason` is set unless kept; `counts` say what was added, lifted or not to be had."""
+
+    sample: Sample
+    status: Status
+    reason: str = ""
+    detail: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class _Lost(Exception):  # noqa: N818 - a record's end, not a defect
+    def __init__(self, status: Status, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.detail = status, reason, detail
+
+
+async def curate(config: CuratorConfig, sample: Sample, teacher: Speaker, judge: Speaker) -> Curated:
+    """Complete one record, or say why it is lost. What a kept record could not be given is counted, not fatal."""
+    counts: Counter[str] = Counter()
+    work = _Work(config, teacher, counts)
+    try:
+        if config.lift_descriptions:
+            sample = _lifted(sample, config, counts)
+        if config.relevance and sample.images and (sample.latest or sample.caption):
+            await _match(sample, judge, config)
+            counts["matched"] += 1
+        if sample.images:
+            sample = await work.annotated(sample)
+        if not sample.latest:
+            sample = await work.questioned(sample)
+        if config.backfill:
+            sample = await work.backfilled(sample)
+    except _Lost as lost:
+        return Curated(sample, lost.status, lost.reason, lost.detail, counts)
+    except ImageFailure as failed:
+        return Curated(sample, "failed", f"image_{failed.reason}", str(failed), counts)
+    return Curated(sample, "kept", counts=counts)
+
+
+def _lifted(sample: Sample, config: CuratorConfig, counts: Counter[str]) -> Sample:
+    """Make the first item that is a description the caption of a record without one."""
+    if sample.caption:
+        return sample
+    for item in sample.latest:
+        if _DESCRIBE.search(item.question) and len(item.answer.split()) >= config.description_words:
+            counts["items_lifted"] += 1
+            rest = tuple(other for other in sample.latest if other is not item)
+            return replace(sample, caption=item.answer, rounds=(rest,))
+    return sample
+
+
+async def _match(sample: Sample, judge: Speaker, config: CuratorConfig) -> None:
+    """Raise _Lost when the judge says that text and image do not match, or says nothing that can be read."""
+    try:
+        verdict = await ask(judge, prompts.match_prompt(sample, judge.sees_image), sample, Match, config.attempts)
+    except ChatFailure as failed:
+        raise _Lost("failed", f"match_{failed.reason}", failed.detail) from failed
+    if verdict is None:
+        raise _Lost("failed", "match_unparsable")
+    if verdict.match == "no":
+        raise _Lost("eliminated", "irrelevant", verdict.reason)
+
+
+@dataclass
+class _Work:
+    """What the teacher adds to a record."""
+
+    config: CuratorConfig
+    teacher: Speaker
+    counts: Counter[str]
+
+    async def annotated(self, sample: Sample) -> Sample:
+        """Caption, boxes and text, each where it lacks and is asked for."""
+        config, sees = self.config, self.teacher.sees_image
+        if config.caption and not sample.caption:
+            said = await self._try("caption", prompts.caption_prompt(sample, sees), sample, Caption)
+            sample = replace(sample, caption=said.caption.strip()) if said else sample
+        if config.boxes and sees and not sample.boxes:
+            found = await self._try(
+                "boxes", prompts.boxes_prompt(sample, config.most_boxes, config.labels), sample, Boxes
+            )
+            boxes = [Box(label=box.label.strip(), xyxy=box.bbox) for box in found.boxes] if found else []
+            sample = replace(sample, boxes=tuple(box for box in boxes if box.label and _proper(box.xyxy)))
+        if config.text and sees and not sample.ocr:
+            read = await self._try("text", prompts.text_prompt(sample), sample, Texts)
+            lines = [Text(text=line.text, xyxy=line.bbox) for line in read.ocr] if read else []
+            sample = replace(sample, ocr=tuple(t for t in lines if t.text.strip() and (not t.xyxy or _proper(t.xyxy))))
+        return sample
+
+    async def questioned(self, sample: Sample) -> Sample:
+        """First questions for a record that has a description alone."""
+        if not self.config.questions or not sample.caption:
+            raise _Lost("eliminated", "no_questions")
+        prompt = prompts.questions_prompt(sample, self.config.questions, self.teacher.sees_image)
+        found = await self._try("questions", prompt, sample, Questions)
+        pairs = [(item.question.strip(), item.answer.strip()) for item in found.items] if found else []
+        written = dict.fromkeys(pair for pair in pairs if all(pair))
+        if not written:
+            raise _Lost("failed", "questions_unparsable")
+        self.counts["items_written"] += len(written)
+        name, version = self.teacher.name, prompts.PROMPT_VERSION
+        items = tuple(
+            QA(id=qa_id(sample.id, q, a, place=place), question=q, answer=a, teacher=name, prompt_version=version)
+            for place, (q, a) in enumerate(written)
+        )
+        return replace(sample, rounds=(items,))
+
+    async def backfilled(self, sample: Sample) -> Sample:
+        """Objects, skills and steps of items that have none; matched by id, skills of the nine alone."""
+        lacking = [item for item in sample.latest if not (item.objects or item.skills or item.steps)]
+        if not lacking:
+            return sample
+        named = {f"q{number}": item for number, item in enumerate(lacking, start=1)}
+        prompt = prompts.backfill_prompt(sample, named, self.teacher.sees_image)
+        found = await self._try("backfill", prompt, sample, Backfill)
+        filled = {
+            named[entry.id].id: _filled(named[entry.id], entry)
+            for entry in (found.items if found else [])
+            if entry.id in named
+        }
+        self.counts["items_backfilled"] += len(filled)
+        self.counts["items_not_backfilled"] += len(lacking) - len(filled)
+        return replace(sample, rounds=(tuple(filled.get(item.id, item) for item in sample.latest),))
+
+    async def _try(self, what: str, prompt: str, sample: Sample, form: type[AnswerT]) -> AnswerT | None:
+        """The answer; None and a count when there is none to be had."""
+        try:
+            found = await ask(self.teacher, prompt, sample, form, self.config.attempts)
+        except ChatFailure as failed:
+            self.counts[f"{what}_{failed.reason}"] += 1
+            return None
+        self.counts[f"{what}_unparsable" if found is None else f"{what}_added"] += 1
+        return found
+
+
+def _filled(item: QA, entry: Entry) -> QA:
+    skills = dict.fromkeys(normal_skill(name) for name in entry.skills)
+    return replace(
+        item,
+        objects=tuple(dict.fromkeys(name.strip() for name in entry.objects if name.strip())),
+        skills=tuple(name for name in skills if name in SKILLS),
+        steps=tuple(Step(manipulation=step.manipulation, description=step.description) for step in entry.steps),
+    )
+
+
+def _proper(box: tuple[float, float, float, float]) -> bool:
+    left, top, right, bottom = box
+    return 0 <= left < right <= 1 and 0 <= top < bottom <= 1

@@ -1,0 +1,160 @@
+"""Curation: every record and item is accounted for, paid once, and what the teacher adds is matched by id."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError
+from mmevol_core.files import digest, read_json, read_jsonl
+from mmevol_core.sample import QA, Box, Sample, read_samples, write_samples
+from mmevol_dataengine import prompts
+from mmevol_dataengine.answers import Backfill, Match, read
+from mmevol_dataengine.curation import STAGE, CurationConfig
+from mmevol_dataengine.merging import Merging, merged
+from mmevol_dataengine.prompts.curation_text import PROMPT_VERSION
+from mmevol_experiment.cli.data_curate import composed
+from mmevol_experiment.compose import choices
+
+LONG = "The image shows a red circle in the upper left on a white background" + ", and nothing else at all" * 6
+PROMPTS = "8c68c38131d48530"  # of the version below
+RED = Box(label="red circle", xyxy=(0.1, 0.1, 0.4, 0.4))
+
+
+def qa(name, question, answer, **more):
+    return QA(id=name, question=question, answer=answer, **more)
+
+
+def records():
+    """Six rows that become four records: one kept, one completed, one irrelevant, one of several rows."""
+    shape = qa("a", "What shape is in the image?", "circle")
+    return [
+        Sample(id="1", images=("red.png",), boxes=(RED,), source="llava", rounds=((shape,),)),
+        Sample(id="2", images=("red.png",), caption="A red circle.", source="sharegpt4v", rounds=((shape,),)),
+        Sample(id="3", images=("blue.png",), rounds=((qa("d", "Describe the image in detail.", LONG),),)),
+        Sample(id="4", images=("red.png",), rounds=((qa("e", "Is it red?", "yes"),),)),
+        Sample(id="5", images=("cat.png",), boxes=(RED,), rounds=((qa("f", "Who won the match?", "Nobody knows"),),)),
+        Sample(id="6", images=(), rounds=((qa("g", "Write a poem.", "Roses are red.", skills=("ocr",)),),)),
+    ]
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("red", "blue", "cat"):
+        picture = Image.new("RGB", (64, 64), "white")
+        ImageDraw.Draw(picture).ellipse((6, 6, 26, 26), fill="blue" if name == "blue" else "red")
+        picture.save(images / f"{name}.png")
+    write_samples(tmp_path / "in.jsonl", records())
+    return {"seed": tmp_path / "in.jsonl", "images": images}
+
+
+def config(**changes):
+    values = composed({"curation": "default", "teacher": "scripted"}, [])
+    return fit(CurationConfig, {**values["curation"], "teacher": values["teacher"], **changes}, "curation")
+
+
+def test_rows_that_share_an_image_are_joined_and_equal_items_kept_once(tmp_path, inputs):
+    counts = Merging()
+    joined, blue, _, text = merged(inputs["seed"], counts)
+    assert (joined.id, joined.caption, joined.source) == ("1", "A red circle.", "llava+sharegpt4v")
+    assert [item.question for item in joined.latest] == ["What shape is in the image?", "Is it red?"]
+    assert joined.boxes == (RED,)
+    assert (blue.id, text.id) == ("3", "6")
+    # 6 rows = 4 records + 2 absorbed; 6 items, of which 1 is there twice
+    assert (counts.records, counts.absorbed, counts.items, counts.same_items) == (6, 2, 6, 1)
+    assert len(list(merged(inputs["seed"], Merging(), join=False))) == 6
+
+
+def test_every_record_and_item_is_accounted_for_and_completed(tmp_path, inputs):
+    out = tmp_path / "out"
+    result = STAGE.run(config(domains={"Shapes": ["llava+sharegpt4v"]}), inputs, out)
+    books = read_json(result.files["curation"])
+    assert books["records"] == {"in": 6, "kept": 3, "merged": 2, "eliminated": {"irrelevant": 1}, "failed": {}}
+    # 6 in, 1 the same, 1 lifted to a caption, 2 written for it: 6 = 5 out + 1 lost with the irrelevant record
+    assert books["items"] == {"in": 6, "same": 1, "lifted": 1, "written": 2, "out": 5, "lost": 1}
+    assert books["relevance"] == {"judged": 3, "kept_share": pytest.approx(2 / 3)}
+    joined, blue, text = read_samples(result.files["seed"])
+    assert blue.caption == LONG
+    assert blue.latest
+    assert all(item.objects or item.skills for sample in (joined, blue) for item in sample.latest)
+    assert joined.latest[0].objects == ("red circle",)
+    assert text.latest[0].skills == ("ocr",)  # what an item has already is left alone
+    (lost,) = read_jsonl(result.files["eliminated"])
+    assert (lost["reason"], lost["record"]["id"]) == ("irrelevant", "5")
+    assert sum(read_json(result.files["distribution"])["topics"].values()) == 3
+    assert read_json(result.files["distribution"])["domains"]["Shapes"] == {"llava+sharegpt4v": 1}
+    log = (out / "teacher" / "teacher.jsonl").read_text().splitlines()
+    tasks = Counter(json.loads(line)["task"] for line in log)
+    assert tasks == {"match": 3, "questions": 1, "backfill": 2}
+
+
+def test_the_same_command_again_asks_nothing_again_and_writes_the_same(tmp_path, inputs):
+    out = tmp_path / "out"
+    first = STAGE.run(config(), inputs, out)
+    before = first.files["seed"].read_bytes()
+    asked = len((out / "teacher" / "teacher.jsonl").read_text().splitlines())
+    again = STAGE.run(config(), inputs, out)
+    assert again.files["seed"].read_bytes() == before
+    assert len((out / "teacher" / "teacher.jsonl").read_text().splitlines()) == asked
+
+
+def test_without_a_teacher_records_without_questions_are_eliminated(tmp_path, inputs):
+    write_samples(inputs["seed"], [*records(), Sample(id="7", images=("blue.png",), caption="Blue.", rounds=((),))])
+    result = STAGE.run(config(teacher=None, merge=False, topics=None), inputs, tmp_path / "out")
+    assert result.metrics["records"] == {
+        "in": 7, "kept": 6, "merged": 0, "eliminated": {"no_questions": 1}, "failed": {},
+    }  # fmt: skip
+
+
+def test_a_lost_picture_fails_its_record_and_too_many_stop_the_run(tmp_path, inputs):
+    (inputs["images"] / "cat.png").unlink()
+    teacher = {**composed({"teacher": "scripted"}, [])["teacher"], "sees_image": True}
+    result = STAGE.run(config(teacher=teacher, max_failed=0.5), inputs, tmp_path / "a")
+    assert result.metrics["records"]["failed"] == {"image_missing": 1}
+    with pytest.raises(UserError, match="image_missing"):
+        STAGE.run(config(teacher=teacher), inputs, tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"match": "yes", "reason": "It fits."}', "yes"),
+        ('```json\n{"match": "no"}\n```', "no"),
+        ('<think>{"match": "yes"}</think>{"match": "no", "reason": "x"}', "no"),
+        ('{"match": "yes"} or rather {"match": "no"}', None),  # two that differ: no guess
+        ('{"match": "maybe"}', None),
+        ('{"match": "yes", "rea', None),
+        ("yes", None),
+    ],
+)
+def test_an_answer_is_read_or_there_is_none(text, found):
+    answer = read(text, Match)
+    assert (answer.match if answer else None) == found
+
+
+def test_an_entry_that_lacks_a_field_spoils_the_answer():
+    assert read('{"items": [{"id": "q1", "objects": ["cup"], "skills": ["ocr"]}]}', Backfill) is None
+
+
+@pytest.mark.parametrize("name", choices("curation"))
+def test_every_file_of_the_group_fits(name):
+    values = composed({"curation": name, "teacher": "scripted"}, [])
+    assert fit(CurationConfig, {**values["curation"], "teacher": values["teacher"]}, "curation").merge
+
+
+def test_overrides_choose_files_and_set_values_and_wrong_ones_are_named():
+    values = composed({"curation": "default", "teacher": "scripted"}, ["teacher@judge=openai", "curation.limit=5"])
+    assert (values["judge"]["model"], values["curation"]["limit"]) == ("gpt-4o-mini", 5)
+    with pytest.raises(UserError, match="scripted"):
+        composed({"teacher": "scripted"}, ["teacher=script"])
+
+
+def test_a_changed_prompt_raises_its_version():
+    folder = Path(prompts.__file__).parent / "curation"
+    texts = {path.name: path.read_text() for path in sorted(folder.glob("*.jinja"))}
+    assert (PROMPT_VERSION, digest(texts)) == ("curation-1", PROMPTS)
