@@ -1,0 +1,86 @@
+"""One model on one benchmark's file, without an experiment: what `mmevol predict` does and `mmevol score` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError
+from mmevol_core.files import write_jsonl
+from mmevol_eval.answering import collect, refuse_failures
+from mmevol_eval.benchmarks import find
+from mmevol_eval.models.endpoint import ModelEndpoint
+from mmevol_eval.settings import BenchmarkSettings, EvaluateConfig, ModelConfig
+from mmevol_eval.tasks import load_tasks
+
+FORMS = "a checkpoint folder, the YAML file of an endpoint, or ADDRESS#MODEL (http://localhost:8000/v1#Qwen2-VL)"
+
+
+def predict(benchmark: str, data: Path, model: str, out: Path, options: EvaluateConfig) -> int:
+    """Answer every item of a benchmark and write lines `{"index", "prediction"}` in the file's order.
+
+    What was answered before is kept in the folder `out` with the suffix `.run`, so that the same command continues.
+
+    Args:
+        benchmark: its name or an alias.
+        data: official TSV or folder.
+        model: see `FORMS`.
+        out: file to write, once all is answered.
+        options: how to ask; names, model and settings are set here, and nothing is asked twice for a blind run.
+
+    Returns:
+        Number of items without an answer (allowed by `options.max_failed`); their lines say why in `failure`.
+
+    Raises:
+        UserError: an unknown benchmark, unreadable data, a model that is none, or too many items without an answer.
+    """
+    name = find(benchmark).name
+    checkpoint, endpoint = model_of(model)
+    config = EvaluateConfig(
+        **options.model_dump(exclude={"names", "model", "settings", "blind", "probes"}),
+        names=(name,),
+        model=endpoint,
+        settings={name: BenchmarkSettings(path=data)},
+        blind=False,
+        probes=False,
+    )
+    (task,) = load_tasks(config, None)
+    inputs = {"checkpoint": checkpoint} if checkpoint else {}
+    answers = collect(config, [task], inputs, out.with_suffix(".run")).answers
+    refuse_failures(answers, config)
+    rows = []
+    for item in task.items:
+        answer = answers["real", name, item.index]
+        row = {"index": item.index, "prediction": answer.text}
+        rows.append(row if answer.failure is None else row | {"failure": answer.failure})
+    write_jsonl(out, rows)
+    return sum("failure" in row for row in rows)
+
+
+def model_of(text: str) -> tuple[Path | None, ModelConfig | None]:
+    """The checkpoint folder or the endpoint that a text names.
+
+    Raises:
+        UserError: it is neither, or the YAML file holds other keys than an endpoint's.
+    """
+    if text.startswith(("http://", "https://")):
+        address, _, model = text.partition("#")
+        if not model:
+            raise UserError(f"which model at {address}? Write {address}#MODEL; `model` is what the server calls it")
+        return None, ModelConfig(endpoint=fit(ModelEndpoint, {"base_url": address, "model": model}, "model"))
+    path = Path(text)
+    if path.suffix in {".yaml", ".yml"}:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"no model {text!r}; valid: {FORMS}") from error
+        except yaml.YAMLError as error:
+            raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path} holds no keys of an endpoint (base_url, model, ...)")
+        return None, ModelConfig(endpoint=fit(ModelEndpoint, values, f"model ({path.name})"))
+    if not path.is_dir():
+        raise UserError(f"no model {text!r}; valid: {FORMS}")
+    return path, None
