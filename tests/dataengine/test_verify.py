@@ -109,9 +109,104 @@ def test_each_rule_refuses_what_it_is_for(check, direction, changes):
     assert check in broken(direction, **changes)
 
 
+# One object: a red circle at the left, (0.1 + 0.3) / 2 = 0.2, in the middle of the height, (0.4 + 0.6) / 2 = 0.5.
+CIRCLE = "[0.1, 0.4, 0.3, 0.6]"
+SCENE = Sample(
+    id="c",
+    images=("c.png",),
+    caption="A red circle with a number.",
+    boxes=(Box(label="red circle", xyxy=(0.1, 0.4, 0.3, 0.6)),),
+    ocr=(Text(text="7"),),
+    rounds=((QA(id="p", question="What is this?", answer="A circle"),),),
+)
+OPTIONS = "\nA. red\nB. blue\nC. left\nD. right"
+
+
+@pytest.mark.parametrize(
+    ("check", "question", "wrong", "right"),
+    [
+        ("place_wrong", "On which side of the picture is the red circle, left or right?", "right", "left"),
+        ("place_wrong", "Where is the circle: left, center or right?", "In the center", "left"),
+        ("place_wrong", "Where is the circle: top, middle or bottom?", "top", "middle"),
+        ("place_wrong", f"On which side is the circle?{OPTIONS}", "D", "C"),
+        ("place_wrong", f"Which half holds the circle?{OPTIONS}", "D. right", "C. left"),
+        ("attribute_wrong", "What color is the circle?", "Blue", "red"),
+        ("attribute_wrong", "Which shape has the red object?", "A triangle", "A circle"),
+        ("attribute_wrong", f"What colour is the circle?{OPTIONS}", "B", "A"),
+        ("attribute_wrong", "Is the circle red?", "No", "Yes"),
+        ("attribute_wrong", "Is the shape a square?", "yes", "no"),
+        ("statement_wrong", "Is this right: a red circle in the left half?", "no", "yes"),
+        ("statement_wrong", "Does this text fit the picture: a red circle in the right part?", "yes", "no"),
+        ("statement_wrong", "Is this true: a blue circle in the left part?", "Yes", "No"),
+        ("region_wrong", f"Does the region {CIRCLE} hold a red circle?", "no", "yes"),
+        ("region_wrong", f"Is the object in {CIRCLE} a blue circle?", "Yes.", "No."),
+        ("region_wrong", f"Name the object in {CIRCLE}.", "a dog", "a circle"),
+        ("option_wrong", "Which object is missing?\nA. red circle\nB. green dog", "A", "B"),
+        ("reading_wrong", "Which number can you read?", "8", "7"),
+        ("reading_wrong", "Does the number say 8?", "yes", "no"),
+        ("existence_wrong", "Is there no red circle here?", "yes", "no"),
+        (
+            "sum_wrong",
+            "What is the digit minus 1? Say why.",
+            "It shows 7. 7 minus 1 is 5.",
+            "7 minus 1 is 6, of course.",
+        ),
+        (
+            "sum_wrong",
+            "What is the digit plus 2? Say why.",
+            "7 + 2 = 9. So the answer is 8.",
+            "7 + 2 = 9. So the answer is 9.",
+        ),
+        ("sum_wrong", "Is it odd? Say why.", "The digit is 7, and 7 is even.", "The digit is 7, and 7 is odd."),
+        (
+            "sum_wrong",
+            "Even or odd? Say why.",
+            "7 is an odd number. The answer is even.",
+            "7 is odd. The answer is odd.",
+        ),
+        ("sum_wrong", "Is it an even number? Say why.", "7 is odd. The answer is yes.", "7 is odd. The answer is no."),
+        (
+            "sum_wrong",
+            "Has it more than 5 sides? Say why.",
+            "It has 4. The answer is yes.",
+            "It has 4. The answer is no.",
+        ),
+        ("sum_wrong", "Is it less than 5? Say why.", "It shows 7. The answer is yes.", "It shows 7. The answer is no."),
+    ],
+)
+def test_an_answer_that_the_annotations_or_its_own_reasons_deny_is_found(check, question, wrong, right):
+    def found(answer):
+        item = replace(GOOD[F], question=question, answer=answer, objects=("circle",))
+        return [finding.check for finding in findings(Case(item, PARENT, SCENE, F, frozenset(), Rules()))]
+
+    assert check in found(wrong)
+    assert found(right) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("If the picture is mirrored, on which side is the circle?", "right"),
+        ("What is to the left of the circle?", "the right edge"),
+        ("On which side of the man is the circle, left or right?", "right"),
+        ("What color is the dog's collar?", "blue"),
+        ("What colour would a second circle on the right side have?", "blue"),
+        ("Which number comes after the one you read?", "8"),
+        ("How many more than 5 are there if 2 come and 3 go?", "It has 4. The answer is yes."),
+        ("Is the picture without a circle?", "no"),
+        ("Is the left circle larger than 5 of the others?", "I see 2 and 9 of them. The answer is yes."),
+    ],
+)
+def test_what_no_annotation_decides_passes(question, answer):
+    item = replace(GOOD[F], question=question, answer=answer, objects=("circle",))
+    case = Case(item, PARENT, SCENE, F, frozenset(), Rules(), complete=False)
+    assert findings(case) == []
+
+
 def test_every_check_has_a_case_above():
     cases = test_each_rule_refuses_what_it_is_for.pytestmark[0].args[1]
-    assert set(CHECKS) - {case[0] for case in cases} == {"duplicate", "needs_boxes"}
+    claims = test_an_answer_that_the_annotations_or_its_own_reasons_deny_is_found.pytestmark[0].args[1]
+    assert set(CHECKS) - {case[0] for case in [*cases, *claims]} == {"duplicate", "needs_boxes"}
 
 
 def test_a_question_asked_in_any_earlier_round_is_a_duplicate():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from mmevol_core.sample import QA, Sample
-from mmevol_dataengine.vocabulary import words
+from mmevol_dataengine.vocabulary import THINGS, words
 
 Corners = tuple[float, float, float, float]
 
@@ -14,7 +14,7 @@ _NUMBER = r"\s*(-?\d+(?:\.\d+)?|-?\.\d+)\s*"
 _BOX = re.compile(rf"[\[(]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])]")
 _SEEN = r"(?: (?:visible|shown|present))?(?: in (?:the|this) (?:image|picture|photo))?\s*\?"
 _HOW_MANY = re.compile(rf"^\s*how many ([\w\s-]+?) (?:are|is|can)(?: there| you see| be seen)?{_SEEN}", re.IGNORECASE)
-_IS_THERE = re.compile(rf"^\s*(?:is|are) there (?:an?|any) ([\w\s-]+?){_SEEN}", re.IGNORECASE)
+_IS_THERE = re.compile(rf"^\s*(?:is|are) there (an?|any|no|not an?) ([\w\s-]+?)(?: here)?{_SEEN}", re.IGNORECASE)
 _NUMBERS = {
     name: value
     for value, name in enumerate(
@@ -90,12 +90,13 @@ def wrong_existence(item: QA, sample: Sample, complete: bool) -> str | None:
     said = re.match(r"\W*(yes|no)\b", item.answer, re.IGNORECASE)
     if not asked or not said or not sample.boxes:
         return None
-    name, yes = asked.group(1), said.group(1).lower() == "yes"
+    name, denied = asked.group(2), asked.group(1).lower().startswith("no")
+    yes = (said.group(1).lower() == "yes") != denied  # whether it is said to be there
     if not yes and _count(name, sample):
-        return f"says no, but {name!r} has a box"
-    parts = [word for word in words(name) if word not in _FILLER]
+        return f"says it is not there, but {name!r} has a box"
+    parts = [word for word in words(name) if word not in _FILLER | THINGS]
     if yes and complete and not all(word in _known_words(sample) for word in parts):
-        return f"says yes, but no annotation speaks of {name!r}"
+        return f"says it is there, but no annotation speaks of {name!r}"
     return None
 
 

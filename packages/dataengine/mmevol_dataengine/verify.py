@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from mmevol_core.config import Config
 from mmevol_core.sample import QA, SKILLS, Sample
-from mmevol_dataengine import grounding
+from mmevol_dataengine import claims, grounding
 from mmevol_dataengine.grounding import boxes_in
+from mmevol_dataengine.sums import wrong_sum
 from mmevol_dataengine.vocabulary import FORMATS
 
 
@@ -245,6 +246,13 @@ CHECKS: dict[str, Check] = {  # in this order: the first that fails is the reaso
     "object_unknown": lambda case: grounding.unknown_object(case.item, case.sample) if case.complete else None,
     "count_wrong": lambda case: grounding.wrong_count(case.item, case.sample),
     "existence_wrong": lambda case: grounding.wrong_existence(case.item, case.sample, case.complete),
+    "place_wrong": lambda case: claims.wrong_place(case.item, case.sample),
+    "attribute_wrong": lambda case: claims.wrong_attribute(case.item, case.sample, case.complete),
+    "statement_wrong": lambda case: claims.wrong_statement(case.item, case.sample, case.complete),
+    "region_wrong": lambda case: claims.wrong_region(case.item, case.sample, case.complete),
+    "option_wrong": lambda case: claims.wrong_option(case.item, case.sample),
+    "reading_wrong": lambda case: claims.wrong_reading(case.item, case.sample),
+    "sum_wrong": lambda case: wrong_sum(case.item),
     "skill_unknown": _skills,
     "format_unknown": _format,
     "options": _options,

@@ -30,6 +30,36 @@ BOX_FORMATS = ("region_selection", "object_region_matching", "relative_distance"
 TEXT_FORMATS = ("text_detection", "text_translation")  # ask about text in the image
 MANIPULATIONS = ("grounding", "referring", "calculate", "ocr")  # MMEvol section 2.2
 POSITIONS = ("single", "top left", "top right", "lower left", "lower right")  # of a sub-image in a mosaic
+COLOURS = frozenset(
+    [
+        "red", "green", "blue", "yellow", "orange", "purple", "violet", "pink", "brown", "black", "white", "gray",
+        "grey", "teal", "turquoise", "cyan", "magenta", "beige", "gold",
+    ]
+)  # fmt: skip
+SHAPES = frozenset(["circle", "triangle", "rectangle", "square", "oval", "ellipse", "pentagon", "hexagon", "star"])
+THINGS = frozenset(  # say nothing about what is meant
+    [
+        "a",
+        "an",
+        "the",
+        "object",
+        "thing",
+        "shape",
+        "form",
+        "figure",
+        "item",
+        "number",
+        "digit",
+        "text",
+        "image",
+        "picture",
+    ]
+)
+_LOW, _HIGH = (0.0, 0.5), (0.5, 1.0)
+PLACES = {  # what a word says of the middle of a box: axis, from, to (shares of the image)
+    "left": ("x", *_LOW), "right": ("x", *_HIGH), "top": ("y", *_LOW), "upper": ("y", *_LOW),
+    "bottom": ("y", *_HIGH), "lower": ("y", *_HIGH),
+}  # fmt: skip
 
 _SKILL_ALIASES = {
     "localization": "grounding", "localisation": "grounding", "object localization": "grounding",
