@@ -1,136 +1,247 @@
-"""Training throughput on the CPU, three arms interleaved in one process.
+"""Training throughput: the reference's batches, HF Trainer with padded batches, and this project's, in one run.
 
-    python benchmarks/training.py [--rows 192] [--rounds 2]
+    python benchmarks/training.py                                              # CPU, tiny model, three rounds
+    python benchmarks/training.py --device cuda --shape qwen2_7b --rows 256    # GPU: tokens a second, memory, MFU
 
-`reference` emulates the reference's batches: four rows, sorted by words and dealt so that long and short rows meet,
-padded, the head evaluated everywhere. `padded` is what `batching=padded` does, `packed` what `batching=packed` does.
-Real tokens (padding excluded) per second of CPU time, forward and backward, random tiny weights.
+Every arm is a Trainer that takes whole optimizer steps over the same synthetic rows: seven of eight with a picture of
+mixed size, lognormal text, views as random bytes. Arms take turns, each round in another order, from equal weights.
+
+`reference`  batches of four, one modality at a time, sorted by *words* in megabatches of 8 GPUs x 4 x 4 rows and dealt
+             to micro-batches of equal total length; padded; attention mask; a blank view for every row of text alone;
+             head and loss evaluated everywhere (MMEvol, llava/train/{llava_trainer,train}.py, facts only).
+`hf`         transformers' Trainer as it comes: random order, batches of four, padded, mask, the model's own loss.
+`padded`     this project's Trainer, `batching=padded`; `packed`: `batching=packed`.
+
+Counted are real tokens (padding and blanks excluded) a second: of CPU time on a CPU, of wall time on a GPU.
 """
 
 import argparse
+import copy
+import gc
 import json
 import random
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.tiny_models import backbone
+sys.path.insert(0, str(Path(__file__).parent))
+from training_shapes import SHAPES, random_model, random_rows
 
-from mmevol_train.backbone import build
 from mmevol_train.collate import Collator
-from mmevol_train.config import FinetuneConfig
-from mmevol_train.dataset import Conversations, read_corpus
+from mmevol_train.config import FinetuneConfig, PretrainConfig
+from mmevol_train.engine import arguments
+from mmevol_train.flops import peak_flops, step_flops
 from mmevol_train.images import Normalizer
 from mmevol_train.packing import PackedCollator, use_packing
 from mmevol_train.sampler import plan
-from mmevol_train.trainer import freeze, head_on
-from mmevol_train.training import reading_of
+from mmevol_train.trainer import PartsTrainer, freeze
 
-SIZES = ((64, 64), (100, 40), (50, 120), (128, 128), (300, 200))
-
-
-def world(root, rows):
-    """Lognormal text lengths, seven of eight rows with a picture of mixed size."""
-    draw = random.Random(0)
-    (root / "images").mkdir()
-    stored = []
-    for number in range(rows):
-        words = " ".join(
-            draw.choices(["red", "blue", "circle", "square"], k=max(2, int(draw.lognormvariate(3.6, 0.9))))
-        )
-        turns = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": words}]
-        row = {"conversations": turns}
-        if number % 8:
-            Image.new("RGB", draw.choice(SIZES), "red").save(root / "images" / f"{number}.png")
-            turns[0]["value"] = "<image>\nWhat is it?"
-            row["image"] = f"{number}.png"
-        stored.append(row)
-    (root / "rows.json").write_text(json.dumps(stored))
+BATCH, MEGABATCH = 4, 4 * 8 * 4  # rows: a micro-batch; what the scripts' 8 GPUs with 4 micro-batches sort together
+MEAN, STD = [0.481, 0.458, 0.408], [0.269, 0.261, 0.276]
+ARMS = ("reference", "hf", "padded", "packed")
 
 
-def reference_batches(corpus, stored):
-    """Four rows a batch from groups sorted by words, dealt like the reference's sampler deals them to its batches."""
-    words = np.array(
-        [sum(len(turn["value"].split()) for turn in stored[row.number]["conversations"]) for row in corpus.rows]
-    )
-    order = np.random.default_rng(0).permutation(len(words))
-    batches = []
-    for start in range(0, len(order) - 15, 16):
-        group = order[start : start + 16]
-        group = group[np.argsort(-words[group], kind="stable")]
-        batches += [group[place::4].tolist() for place in range(4)]
-    return batches
+class Clock(TrainerCallback):
+    """Time and real tokens after the first `warm` steps."""
+
+    def __init__(self, tokens, cuda, warm):
+        self.tokens, self.cuda, self.warm, self.begun, self.seconds = tokens, cuda, warm, 0.0, 0.0
+
+    def now(self):
+        if self.cuda:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.warm:
+            self.begun = self.now()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.seconds = self.now() - self.begun
+
+    @property
+    def counted(self):
+        return sum(self.tokens[self.warm :])
 
 
-def run(model, dataset, batches, collator, pixels, everywhere, attention):
-    """(real tokens, seconds of CPU) of forward and backward over all batches."""
-    model.model.language_model.set_attn_implementation(attention)
-    tokens, start = 0, time.process_time()
-    for rows in batches:
-        batch = collator([dataset[row] for row in rows])
-        tokens += batch.pop("tokens")
-        batch.pop("rows")
-        positions, targets = batch.pop("positions"), batch.pop("targets")
+class Fixed(Trainer):
+    """HF Trainer on a fixed list of batches."""
+
+    def __init__(self, *, batches, **kwargs):
+        super().__init__(**kwargs)
+        self.batches = batches
+
+    def get_train_dataloader(self):
+        loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
+
+
+class Reference(Fixed):
+    """The reference's loss: logits everywhere, in float32, and the blank views it encodes and does not use."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels, blanks = inputs.pop("labels"), inputs.pop("blanks")
+        logits = model(**inputs, use_cache=False).logits.float()
+        flat = logits[:, :-1].contiguous().flatten(0, 1)
+        loss = functional.cross_entropy(flat, labels[:, 1:].contiguous().flatten(), ignore_index=-100)
+        if len(blanks):
+            inner = self.accelerator.unwrap_model(model).model
+            layer = inner.config.vision_feature_layer
+            seen = inner.vision_tower(blanks, output_hidden_states=True).hidden_states[layer][:, 1:]
+            loss = loss + 0 * inner.multi_modal_projector(seen).sum()
+        return loss
+
+
+def hf_collator(pad, normalizer, shape, blanks):
+    """What LlavaNextProcessor gives for a batch: float views padded to the most views, mask, labels."""
+
+    def collate(rows):
+        batch = Collator(pad)(rows)
+        longest = batch["input_ids"].shape[1]
+        labels = np.full((len(rows), longest), -100, np.int64)
+        mask = np.zeros((len(rows), longest), np.int64)
+        for number, row in enumerate(rows):
+            labels[number, : len(row["ids"])], mask[number, : len(row["ids"])] = row["labels"], 1
+        found = {"input_ids": batch["input_ids"], "labels": torch.from_numpy(labels)}
+        found["attention_mask"] = torch.from_numpy(mask)
         if "pixel_values" in batch:
-            batch["pixel_values"] = pixels(batch["pixel_values"])
-        if everywhere:
-            logits = model(**batch, use_cache=False).logits.flatten(0, 1)[positions]
-        else:
-            with head_on(model.lm_head, positions):
-                logits = model(**batch, use_cache=False).logits
-        functional.cross_entropy(logits, targets).backward()
-        model.zero_grad()
-    return tokens, time.process_time() - start
+            found |= {"pixel_values": normalizer(batch["pixel_values"]), "image_sizes": batch["image_sizes"]}
+        if blanks:
+            text_rows = sum(not row["views"] for row in rows)
+            found["blanks"] = torch.zeros(text_rows, 3, shape.tile, shape.tile)
+        return found
+
+    return collate
+
+
+def reference_batches(rows):
+    """Micro-batches in the reference's order; the rest that fills no megabatch of its modality is mixed."""
+    draw = random.Random(0)
+    kinds = [[place for place, row in enumerate(rows) if bool(row["views"]) == kind] for kind in (True, False)]
+    groups, rest = [], []
+    for places in kinds:
+        draw.shuffle(places)
+        whole = len(places) - len(places) % MEGABATCH
+        groups += [places[start : start + MEGABATCH] for start in range(0, whole, MEGABATCH)]
+        rest += places[whole:]
+    draw.shuffle(groups)
+    groups += [rest[start : start + MEGABATCH] for start in range(0, len(rest), MEGABATCH)]
+    return [batch for group in groups for batch in dealt(group, [rows[place]["words"] for place in group])]
+
+
+def dealt(group, words):
+    """The longest first, each to the micro-batch that is shortest so far and has room."""
+    chunks = [[] for _ in range(-(-len(group) // BATCH))]
+    totals = [0] * len(chunks)
+    for place in sorted(range(len(group)), key=lambda place: -words[place]):
+        chunk = totals.index(min(totals))
+        chunks[chunk].append(group[place])
+        totals[chunk] = totals[chunk] + words[place] if len(chunks[chunk]) < BATCH else float("inf")
+    return chunks
+
+
+def batches_of(arm, rows, lengths, config):
+    if arm == "reference":
+        return reference_batches(rows)
+    if arm == "hf":
+        order = np.random.default_rng(0).permutation(len(rows)).tolist()
+        return [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    return plan(lengths, BATCH, epochs=1, seed=0, pack_length=config.pack_length if arm == "packed" else None).batches
+
+
+def trainer_of(arm, model, rows, batches, config, shape, work, clock):
+    normalizer = Normalizer(MEAN, STD)
+    args = arguments(config, work, len(batches))
+    common = {"model": model, "args": args, "train_dataset": rows, "callbacks": [clock]}
+    groups = freeze(model, config)
+    if arm in ("reference", "hf"):
+        kind = Reference if arm == "reference" else Fixed
+        collator = hf_collator(0, normalizer, shape, arm == "reference")
+        return kind(batches=batches, data_collator=collator, **common)
+    if arm == "packed":
+        use_packing(model)
+    order = replace(plan(np.array([1]), 1, epochs=1, seed=0), batches=batches)
+    collator = PackedCollator() if arm == "packed" else Collator(0)
+    return PartsTrainer(
+        config=config, groups=groups, plan=order, normalizer=normalizer, tracker=None, data_collator=collator, **common
+    )
+
+
+def measure(arm, base, rows, config, shape, options):
+    """One arm once: tokens a second, padding, memory, MFU."""
+    cuda = options.device == "cuda"
+    lengths = np.array([len(row["ids"]) for row in rows])
+    batches = batches_of(arm, rows, lengths, config)
+    clock = Clock([int(lengths[batch].sum()) for batch in batches], cuda, options.warm)
+    model = base if cuda else copy.deepcopy(base)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer_of(arm, model, rows, batches, config, shape, Path(folder), clock).train()
+    slots = sum(config.pack_length if arm == "packed" else max(lengths[b]) * len(b) for b in batches)
+    found = {"tokens_per_s": clock.counted / clock.seconds, "padding": 1 - int(lengths.sum()) / int(slots)}
+    if cuda:
+        counted = [rows[row] for batch in batches[options.warm :] for row in batch]
+        flops = sum(step_flops(model.config, [len(row["ids"])], sum(map(len, row["views"])), config) for row in counted)
+        peak = options.peak_tflops * 1e12 if options.peak_tflops else peak_flops(torch.cuda.get_device_name())
+        found["mfu"] = flops / clock.seconds / peak if peak else None
+        found["gib"] = torch.cuda.max_memory_allocated() / 2**30
+    del model
+    gc.collect()
+    return found
 
 
 def main():
-    options = argparse.ArgumentParser()
-    options.add_argument("--rows", type=int, default=192)
-    options.add_argument("--rounds", type=int, default=2)
-    chosen = options.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--shape", choices=list(SHAPES), default="tiny")
+    parser.add_argument("--stage", choices=["finetune", "pretrain"], default="finetune")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warm", type=int, default=1, help="steps before the clock starts")
+    parser.add_argument("--peak-tflops", type=float, help="of the GPU in bfloat16; default: by its name")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("no CUDA device here: --device cpu --shape tiny tries the same script")
+    torch.manual_seed(0)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        world(root, chosen.rows)
-        parts = backbone(root, "qwen2")
-        config = FinetuneConfig(backbone=parts, batch_size=4, max_length=1024)
-        model, processor = build(parts)
-        freeze(model, config)
-        use_packing(model)
-        reading = reading_of(config, "finetune", processor)
-        corpus = read_corpus(root / "rows.json", root / "images", reading, 0.1)
-        dataset = Conversations(corpus, root / "images", reading, 512)
-        stored = json.loads((root / "rows.json").read_text())
-        pixels = Normalizer(processor.image_processor.image_mean, processor.image_processor.image_std)
-        padded = Collator(processor.tokenizer.pad_token_id)
-        arms = {
-            "reference": (reference_batches(corpus, stored), padded, True, "sdpa"),
-            "padded": (plan(corpus.lengths, 4, epochs=1, seed=0).batches, padded, False, "sdpa"),
-            "packed": (
-                plan(corpus.lengths, 4, epochs=1, seed=0, pack_length=1024).batches,
-                PackedCollator(),
-                False,
-                "segment_sdpa",
-            ),
-        }
-        for _ in range(chosen.rounds):
-            speeds = {}
-            for name, (batches, collator, everywhere, attention) in arms.items():
-                tokens, seconds = run(model, dataset, batches, collator, pixels, everywhere, attention)
-                speeds[name] = tokens / seconds
-            print(
-                {
-                    name: f"{speed:.0f} tokens/CPU-s, {speed / speeds['reference']:.2f}x"
-                    for name, speed in speeds.items()
-                }
-            )
+    shape = SHAPES[options.shape]
+    cuda = options.device == "cuda"
+    kind = FinetuneConfig if options.stage == "finetune" else PretrainConfig
+    config = kind(
+        backbone=shape.backbone(), batch_size=BATCH, pack_length=shape.pack_length, max_length=shape.pack_length,
+        dtype="bfloat16" if cuda else "float32", gradient_checkpointing=cuda, batching="padded",
+        save_every_s=None, log_every=10**6, warmup_ratio=0, lr_language_model=1e-5,
+    )  # fmt: skip
+    rows = random_rows(shape, options.rows)
+    model = random_model(shape, options.device)
+    tokens = [len(row["ids"]) for row in rows]
+    parameters = sum(p.numel() for p in model.parameters())
+    print(json.dumps({"shape": options.shape, "rows": len(rows), "tokens_per_row": float(np.mean(tokens)),
+                      "parameters": parameters, "torch": torch.__version__}))  # fmt: skip
+    for number in range(options.rounds):
+        arms = [*options.arms[number % len(options.arms) :], *options.arms[: number % len(options.arms)]]
+        found = {
+            arm: measure(arm, model, rows, config.model_copy(update={"batching": "packed"} if arm == "packed" else {}),
+                         shape, options)
+            for arm in arms
+        }  # fmt: skip
+        for base in ("reference", "hf"):
+            for arm in options.arms if base in found else ():
+                found[arm][f"x_{base}"] = found[arm]["tokens_per_s"] / found[base]["tokens_per_s"]
+        for arm in options.arms:
+            values = {key: value if value is None else round(value, 3) for key, value in found[arm].items()}
+            print(json.dumps({"round": number, "arm": arm, **values}), flush=True)
 
 
 if __name__ == "__main__":

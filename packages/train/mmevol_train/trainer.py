@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from mmevol_core.tracking import Tracker
 from mmevol_train.checkpoint import keep_last, mark_complete
 from mmevol_train.config import TrainConfig
 from mmevol_train.images import Normalizer
+from mmevol_train.needed import Needed, unused_parameters, without_unused_layers
 from mmevol_train.sampler import Plan
 
 LEARNED = "learned.safetensors"
@@ -62,7 +62,7 @@ def freeze(model: Any, config: TrainConfig) -> list[Group]:
         "language_model": config.train_language_model,
     }
     rates = {"vision": config.lr_vision, "projector": config.lr_projector, "language_model": config.lr_language_model}
-    unused = _unused_in_tower(model)
+    unused = unused_parameters(model)
     found: dict[str, list[tuple[str, nn.Parameter]]] = {part: [] for part in PARTS}
     for name, parameter in model.named_parameters():
         part = part_of(name)
@@ -75,33 +75,6 @@ def freeze(model: Any, config: TrainConfig) -> list[Group]:
     if not any(found.values()):
         raise UserError("nothing to train: set train_vision, train_projector or train_language_model to true")
     return [Group(part, rates[part], found[part]) for part in PARTS]
-
-
-def _unused_in_tower(model: Any) -> set[int]:
-    layer = model.config.vision_feature_layer
-    tower = next(module for name, module in model.named_modules() if name.endswith("vision_tower"))
-    tower = getattr(tower, "vision_model", tower)
-    layers = tower.encoder.layers
-    behind = (
-        [layers[place] for place in range(len(layers) + layer + 1, len(layers))]
-        if isinstance(layer, int) and layer < 0
-        else []
-    )
-    return {id(parameter) for module in [*behind, tower.post_layernorm] for parameter in module.parameters()}
-
-
-@contextmanager
-def head_on(head: nn.Module, positions: torch.Tensor) -> Iterator[None]:
-    """Within: the language-model head sees only the flattened `positions` of its input, (B, T, H) to (N, H)."""
-
-    def pick(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
-        return (inputs[0].flatten(0, 1).index_select(0, positions),)
-
-    handle = head.register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
@@ -120,7 +93,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         super().__init__(**kwargs)
         self._config, self._groups, self._plan = config, groups, plan
         self._normalizer, self._tracker = normalizer, tracker
-        self._head = self.model.get_output_embeddings()
+        self._needed = Needed(self.model, self.model.get_output_embeddings())
         self._seen = {"tokens": 0, "supervised": 0, "padded": 0}
         self._rows: list[int] = []
         self._since = time.perf_counter()
@@ -171,13 +144,27 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Cross-entropy per supervised token, head evaluated on those places only."""
-        positions, targets = inputs.pop("positions"), inputs.pop("targets")
-        with head_on(self._head, positions):
-            # without use_cache=False transformers ignores the borders of packed rows, silently
-            outputs = model(**inputs, use_cache=False)
+        self._needed.positions, targets = inputs.pop("positions"), inputs.pop("targets")
+        # without use_cache=False transformers ignores the borders of packed rows, silently
+        outputs = model(**inputs, use_cache=False)
         total = functional.cross_entropy(outputs.logits.float(), targets, reduction="sum")
         loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """One micro-batch forward and backward; what no loss reads is not computed."""
+        try:
+            return super().training_step(*args, **kwargs)
+        finally:
+            self._needed.positions = None
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own, on a model without the layers that nothing reads; they are back when it ends."""
+        try:
+            with without_unused_layers(self.model):
+                return super().train(*args, **kwargs)
+        finally:
+            self._needed.remove()
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: it walks over all parameters at every step."""
