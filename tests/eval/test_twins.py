@@ -154,7 +154,7 @@ def test_official_files_are_linked_counted_and_missed_by_name(folder, tmp_path):
     config = BenchmarksConfig(source="official", names=("POPE", "GQA"), path=folder)
     result = prepare(config, {}, tmp_path / "a")
     assert result.metrics == {"POPE": 300, "GQA": 300}
-    with pytest.raises(UserError, match=r"VQAv2: no data in .*visualqa\.org"):
+    with pytest.raises(UserError, match=r"VQAv2: no data at .*mmevol fetch VQAv2 --to FOLDER"):
         prepare(BenchmarksConfig(source="official", names=("VQAv2",), path=tmp_path), {}, tmp_path / "b")
 
 

@@ -174,11 +174,20 @@ def without_fallback(rules: str) -> str:
     return rules.removesuffix(FALLBACK)
 
 
+class PublishedFile(Config):
+    """One file to download. `save` and `unpack` are relative to the folder of all benchmarks."""
+
+    url: str
+    save: str
+    md5: str | None = None
+    unpack: str | None = None  # folder that a zip is unpacked into
+
+
 class PublishedData(Config):
     """Where a benchmark's files come from; the keys of `conf/benchmark/*.yaml`."""
 
     name: str
-    data: str  # file or folder under the benchmarks' path
-    where: str  # where to get it
-    md5: str | None = None  # of the single file, as VLMEvalKit checks it
+    data: str  # file or folder that a loader reads, under the folder of all benchmarks
+    where: str  # in words
+    files: tuple[PublishedFile, ...]
     items: int | None = None  # rows as published

@@ -17,6 +17,7 @@ from mmevol_core.progress import Progress
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval.benchmark import Benchmark
 from mmevol_eval.benchmarks import find
+from mmevol_eval.fetch import missing
 from mmevol_eval.twins import (
     ai2d,
     blink,
@@ -106,18 +107,7 @@ def locate(root: Path, benchmark: Benchmark) -> Path:
             if path.exists():
                 return path
     tried = ", ".join(f"{name}.tsv or {name}/" for name in names)
-    raise UserError(f"{benchmark.name}: no data in {root} (looked for {tried}); {_source(benchmark.name)}")
-
-
-def _source(name: str) -> str:
-    """Where the published files come from."""
-    if name == "VQAv2":
-        return "get val2014 questions, annotations and images from https://visualqa.org/download.html"
-    if name == "GQA":
-        return "get testdev_balanced_questions.json and images from https://cs.stanford.edu/people/dorarad/gqa/download.html"
-    if name == "MMSInst":
-        return "get the test set from https://huggingface.co/datasets/zwq2018/Multi-modal-Self-instruct"
-    return "get the TSV from the address in VLMEvalKit's dataset class of that name"
+    raise UserError(f"{missing(benchmark.name, root)} (looked for {tried})")
 
 
 def _link_official(config: BenchmarksConfig, root: Path) -> dict[str, int]:

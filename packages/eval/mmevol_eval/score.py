@@ -10,6 +10,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_json
 from mmevol_eval.benchmark import Benchmark, Graded, Item, without_fallback
 from mmevol_eval.benchmarks import find
+from mmevol_eval.fetch import missing
 from mmevol_eval.judge import ChatJudge, judge_from
 from mmevol_eval.protocol import Protocol, data_hash, default_rules
 
@@ -26,6 +27,8 @@ def score_file(
         UserError: unknown benchmark or protocol, unreadable data, or predictions that do not match the items.
     """
     rules_of = find(benchmark)
+    if not data.exists():
+        raise UserError(missing(rules_of.name, data))
     rules = rules_of.check_rules(protocol) if protocol else default_rules(rules_of, data)
     referee = judge_from(judge, out.with_suffix(".judge.sqlite"))
     if rules_of.needs_judge and referee is None:

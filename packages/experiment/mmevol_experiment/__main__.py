@@ -11,7 +11,7 @@ import typer
 
 from mmevol_core import secrets
 from mmevol_core.errors import UserError
-from mmevol_experiment.cli import data, evaluation, evolve, experiment, teacher, training
+from mmevol_experiment.cli import benchmarks, data, evaluation, evolve, experiment, teacher, training
 
 INTERRUPTED = 130
 # typer carries its own click and shows the base of its usage errors only through this class
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (experiment, data, evolve, training, evaluation, teacher):
+for commands in (experiment, data, evolve, training, evaluation, benchmarks, teacher):
     commands.add_to(app)
 
 

@@ -30,7 +30,7 @@ from mmevol_eval.benchmark import (
     Judge,
 )
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.folder import find_image, one_file
+from mmevol_eval.grading.folder import find_image, one_file, optional_file
 from mmevol_eval.grading.tables import overall_and, percent
 from mmevol_eval.grading.tsv import answers_of, read_items
 
@@ -42,9 +42,9 @@ def load(path: Path) -> Iterator[Item]:
     if path.is_file():
         yield from read_items(path)
         return
-    choices_file = one_file(path, "*choices*.json", required=False)
+    choices_file = optional_file(path, "testdev_choices.json", "*choices*.json")
     choices = read_json(choices_file) if choices_file else {}
-    for index, question in read_json(one_file(path, "*questions*.json")).items():
+    for index, question in read_json(one_file(path, "testdev_balanced_questions.json", "*questions*.json")).items():
         if question["isBalanced"]:
             yield Item(
                 index=str(index),

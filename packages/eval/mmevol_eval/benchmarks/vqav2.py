@@ -30,15 +30,17 @@ from mmevol_eval.benchmark import (
     Judge,
 )
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.folder import find_image, one_file
+from mmevol_eval.grading.folder import find_image, one_file, optional_file
 from mmevol_eval.grading.tables import overall_and
 from mmevol_eval.grading.vqa import for_submission, official_accuracy
+
+_QUESTIONS = ("*val2014_questions.json", "*test-dev2015_questions.json", "*questions*.json")  # the first that is there
 
 
 def load(path: Path) -> Iterator[Item]:
     """Items of the official folder; questions about one image are a cluster."""
-    questions = read_json(one_file(path, "*questions*.json"))["questions"]
-    annotations_file = one_file(path, "*annotations*.json", required=False)
+    questions = read_json(one_file(path, *_QUESTIONS))["questions"]
+    annotations_file = optional_file(path, "*val2014_annotations.json", "*annotations*.json")
     annotations = read_json(annotations_file)["annotations"] if annotations_file else []
     by_question = {row["question_id"]: row for row in annotations}
     for row in questions:

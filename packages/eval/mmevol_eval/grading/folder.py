@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, overload
 
 from mmevol_core.errors import UserError
 
 _EXTENSIONS = (".jpg", ".png", ".jpeg", ".webp")
 
 
-@overload
-def one_file(folder: Path, pattern: str, required: Literal[True] = True) -> Path: ...
-@overload
-def one_file(folder: Path, pattern: str, required: bool) -> Path | None: ...
-def one_file(folder: Path, pattern: str, required: bool = True) -> Path | None:
-    """The only file that matches; None when there is none and it is not required.
+def one_file(folder: Path, *patterns: str) -> Path:
+    """The only file that matches the first pattern that any file matches.
 
     Raises:
         UserError: none, or several.
     """
-    found = sorted(folder.glob(pattern))
-    if len(found) > 1:
-        raise UserError(f"{folder} holds {len(found)} files {pattern} ({found[0].name}, {found[1].name}); keep one")
-    if not found and required:
-        raise UserError(f"{folder} holds no {pattern}; put the official file there")
-    return found[0] if found else None
+    found = optional_file(folder, *patterns)
+    if not found:
+        raise UserError(f"{folder} holds no {' or '.join(patterns)}; put the official file there")
+    return found
+
+
+def optional_file(folder: Path, *patterns: str) -> Path | None:
+    """The same, None when nothing matches; UserError when several files do."""
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern))
+        if len(found) > 1:
+            raise UserError(f"{folder} holds {len(found)} files {pattern} ({found[0].name}, {found[1].name}); keep one")
+        if found:
+            return found[0]
+    return None
 
 
 @lru_cache(maxsize=8)
