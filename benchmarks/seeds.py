@@ -48,7 +48,7 @@ def make(path: Path, rows: int) -> None:
 
 def read(kind: str, path: Path) -> int:
     """Read the whole file one way; return how many rows came."""
-    from mmevol_dataengine.readers.stream import json_rows
+    from mmevol_core.json_stream import json_rows
     from mmevol_dataengine.seed import STAGE, SeedConfig
     from mmevol_dataengine.seeds import read_mmevol
 

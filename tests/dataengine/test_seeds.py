@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmevol_core import json_stream as stream
 from mmevol_core.errors import UserError
 from mmevol_core.sample import Sample, read_samples
 from mmevol_dataengine.export import to_parquet
-from mmevol_dataengine.readers import stream
 from mmevol_dataengine.seed import STAGE, SeedConfig
 from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_table
 

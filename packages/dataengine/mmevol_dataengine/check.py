@@ -17,8 +17,8 @@ from typing import Any
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_jsonl
 from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
+from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import Sample
-from mmevol_dataengine.readers.stream import json_rows
 from mmevol_dataengine.seeds import Failure
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_jsonl
+from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import QA, Box, Sample, Step, Text, from_dict, qa_id, sample_id
-from mmevol_dataengine.readers.stream import json_rows
 from mmevol_dataengine.vocabulary import normal_format, normal_skill
 
 BOX_SLACK = 1e-3  # boxes in public files are rounded to three decimals and may pass the edge by that much
@@ -143,7 +143,7 @@ def from_conversations(row: dict[str, Any]) -> Sample:
     A content may be a list of parts, of which the texts count. `<image>` marks are taken out; where there are any,
     there must be one for each image.
     """
-    turns = [turn for turn in _turns(row) if turn[0] != "system"]
+    turns = [turn for turn in turns_of(row) if turn[0] != "system"]
     roles = [role for role, _ in turns]
     if len(turns) < 2:
         raise BadRow("no_questions", "fewer than two turns")
@@ -163,7 +163,7 @@ def from_conversations(row: dict[str, Any]) -> Sample:
 _ROLES = {"user": "human", "assistant": "gpt", "model": "gpt", "chatgpt": "gpt", "bot": "gpt"}
 
 
-def _turns(row: dict[str, Any]) -> list[tuple[str, str]]:
+def turns_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(role, text) of every turn, the roles named as LLaVA does."""
     if "texts" in row:
         pairs = _list(row, "texts")
