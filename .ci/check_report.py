@@ -3,19 +3,74 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-assert {"name", "arms", "differences", "ledger", "cost", "versions"} <= report.keys(), sorted(report)
-assert {"seed", "seed_matched", "evolved"} <= report["arms"].keys(), sorted(report["arms"])
-for name, arm in report["arms"].items():
-    assert arm["train_samples"] > 0 and arm["train_tokens"] > 0, name
-    for benchmark, entry in arm["benchmarks"].items():
-        low, high = entry["ci95"]
-        assert low <= high and entry["n"] > 0 and 0 <= entry["unparsed"] <= entry["n"], (name, benchmark, entry)
-        assert entry["protocol_hash"], (name, benchmark)
-assert {row["benchmark"] for row in report["differences"]} >= {"average"}, report["differences"]
-total = report["ledger"]["total"]
-rejected = sum(total["eliminated"].values()) + sum(total["failed"].values())
-assert total["generated"] == total["kept"] + rejected, total
-assert (Path(sys.argv[1]).parent / "report.html").stat().st_size > 10_000
-sys.stdout.write(f"{report['name']}: report holds together\n")
+ARMS = {"seed", "seed_matched", "evolved"}
+PARTS = {
+    "name",
+    "headline",
+    "findings",
+    "arms",
+    "measures",
+    "differences",
+    "leave_one_out",
+    "ledger",
+    "cost",
+    "versions",
+}
+
+
+def check_arms(arms: dict[str, Any]) -> None:
+    """Every arm says what it was trained on, and every score how it was made and how sure it is."""
+    assert arms.keys() >= ARMS, sorted(arms)
+    for name, arm in arms.items():
+        assert arm["train_samples"] > 0, name
+        assert arm["train_tokens"] > arm["supervised_tokens"] > 0, name
+        for benchmark, entry in arm["benchmarks"].items():
+            low, high = entry["ci95"]
+            assert low <= high and entry["n"] > 0 and 0 <= entry["unparsed"] <= entry["n"], (name, benchmark, entry)
+            assert entry["protocol_hash"], (name, benchmark)
+    names = {tuple(arm["benchmarks"]) for arm in arms.values()}
+    assert len(names) == 1, names
+
+
+def check_differences(report: dict[str, Any]) -> None:
+    """The average is among the differences, and every benchmark is once left out of it, for every measure."""
+    rows, without = report["differences"], report["leave_one_out"]
+    assert {row["measure"] for row in rows} <= report["measures"].keys(), report["measures"]
+    benchmarks = set(report["arms"]["evolved"]["benchmarks"])
+    for a, b, measure in {(row["a"], row["b"], row["measure"]) for row in rows}:
+        pair = {"a": a, "b": b, "measure": measure}
+        assert {row["benchmark"] for row in rows if pair.items() <= row.items()} == benchmarks, pair
+        left_out = {row["benchmark"] for row in without if pair.items() <= row.items()}
+        assert left_out == benchmarks - {"average"}, (pair, left_out)
+
+
+def check_ledger(ledger: dict[str, Any]) -> None:
+    """Records and items close in every round and direction and in total, and the rows add up to the total."""
+    rows, total = ledger["rounds"], ledger["total"]
+    assert rows, "no rounds"
+    for row in (*rows, total):
+        where = (row.get("round", "total"), row.get("direction"))
+        failed_records = sum(row["failed_records"].values())
+        eliminated, failed, surplus = (sum(row[kind].values()) for kind in ("eliminated", "failed", "surplus"))
+        assert row["records"] == row["answered"] + failed_records, (where, row)
+        assert row["given"] == row["kept"] + eliminated + failed, (where, row)
+        assert row["generated"] == row["given"] - row["unwritten"] + surplus, (where, row)
+    for key in ("records", "answered", "given", "kept", "generated", "unwritten"):
+        assert total[key] == sum(row[key] for row in rows), (key, total[key])
+
+
+def main(path: Path) -> None:
+    """Check the JSON and that its page is there."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert report.keys() >= PARTS, sorted(PARTS - report.keys())
+    check_arms(report["arms"])
+    check_differences(report)
+    check_ledger(report["ledger"])
+    assert (path.parent / "report.html").stat().st_size > 10_000
+    sys.stdout.write(f"{report['name']}: report holds together\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

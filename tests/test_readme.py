@@ -15,9 +15,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 NUMBERS = {
     "name": "quickstart",
     "headline": "The evolved data was worth +2.5 points.",
+    "findings": ["The evolved data was worth +2.5 points."],
     "labels": ["tiny twins, not the official benchmarks"],
     "arms": {"seed": {"benchmarks": {"pope": {"score": 50.04, "ci95": [40.0, 60.06]}}}},
-    **{key: {} for key in ("differences", "gates", "gates_passed", "versions")},
+    **{key: {} for key in ("measures", "differences", "leave_one_out", "gates", "gates_passed", "versions")},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mmevol_core.errors import UserError, unknown
 from mmevol_core.files import read_json, replacing, write_json
 from mmevol_experiment import charts
+from mmevol_experiment.findings import MEASURE_NAMES
 
 
 def compare_experiments(outputs: Path, names: Sequence[str]) -> Path:
@@ -44,7 +45,7 @@ def _page(rows: Sequence[dict[str, Any]]) -> str:
     text = resources.files("mmevol_experiment").joinpath("templates/compare.html.jinja").read_text(encoding="utf-8")
     groups: dict[str, list[charts.Interval]] = {}
     for row in rows:
-        title = f"{row['a']} minus {row['b']} ({row['measure'].replace('_', ' ')})"
+        title = f"{row['a']} minus {row['b']} ({MEASURE_NAMES[row['measure']]})"
         low, high = row["ci95"]
         groups.setdefault(title, []).append(charts.Interval(row["experiment"], row["delta"], low, high))
     drawn = {title: charts.intervals(group, "percentage points") for title, group in groups.items()}

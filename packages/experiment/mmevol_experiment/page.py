@@ -12,8 +12,17 @@ from typing import Any
 from mmevol_core.files import read_jsonl
 from mmevol_core.sample import QA, Sample, read_samples
 from mmevol_experiment import charts
+from mmevol_experiment.findings import AVERAGE, EXCHANGED, MEASURE_NAMES, find
+from mmevol_experiment.funnel import funnel
 
 CURVE_POINTS = 300
+BINDS = 0.8  # share of right cells from which pictures of several objects may join the tiny world
+READINGS = {
+    "right": "right cell",
+    "other": "other cell",
+    "blind": "exchanged pictures",
+    EXCHANGED: "real minus exchanged",
+}
 IMAGE_KINDS = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
 
 
@@ -27,11 +36,14 @@ def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lin
     return template.from_string(text).render(
         title=title,
         numbers=numbers,
+        measures=MEASURE_NAMES,
+        readings=READINGS,
+        binds=BINDS,
         benchmarks=list(next(iter(numbers["arms"].values()))["benchmarks"]),
         difference_charts=list(_difference_charts(numbers["differences"])),
         losses=_losses(inputs),
-        funnel=_funnel(numbers["ledger"].get("rounds", [])),
-        reasons=_reasons(numbers["ledger"].get("rounds", [])),
+        leaning=_leaning(numbers["leave_one_out"], numbers["differences"]),
+        funnel=funnel(numbers["ledger"]),
         generations=generations(samples),
         skills=_skills(samples),
         lineages=[_lineage(sample, inputs["images"]) for sample in _chosen(samples, lineages)],
@@ -45,11 +57,30 @@ def _difference_charts(differences: Sequence[Mapping[str, Any]]) -> Iterable[tup
         groups.setdefault((row["a"], row["b"], row["measure"]), []).append(row)
     for (a, b, measure), rows in groups.items():
         drawn = [
-            charts.Interval(row["benchmark"], row["delta"], low, high, strong=row["benchmark"] == "average")
+            charts.Interval(row["benchmark"], row["delta"], low, high, strong=row["benchmark"] == AVERAGE)
             for row in rows
             for low, high in [row["ci95"]]
         ]
-        yield f"{a} minus {b}", measure.replace("_", " "), charts.intervals(drawn, "percentage points")
+        yield f"{a} minus {b}", MEASURE_NAMES[measure], charts.intervals(drawn, "percentage points")
+
+
+def _leaning(without: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The first pair of arms: what each benchmark has, and what the average would be without it, per measure."""
+    if not without:
+        return []
+    a, b = without[0]["a"], without[0]["b"]
+    names = [row["benchmark"] for row in without if (row["a"], row["b"], row["measure"]) == (a, b, "score")]
+    return [
+        {
+            "benchmark": name,
+            "pair": f"{a} minus {b}",
+            "cells": [
+                (find(differences, a, b, name, measure), find(without, a, b, name, measure))
+                for measure in MEASURE_NAMES
+            ],
+        }
+        for name in names
+    ]
 
 
 def _losses(inputs: Mapping[str, Path]) -> str:
@@ -63,28 +94,6 @@ def _losses(inputs: Mapping[str, Path]) -> str:
                 ::every
             ]
     return charts.lines(series, "step", "training loss (smoothed)")
-
-
-def _funnel(rounds: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (
-            f"round {row['round']}, {row['direction'].replace('_', ' ')}",
-            {"kept": row["kept"], "eliminated": sum(row["eliminated"].values()), "failed": sum(row["failed"].values())},
-        )
-        for row in rounds
-    ]
-    return charts.stacks(rows, ("kept", "eliminated", "failed")) if rows else ""
-
-
-def _reasons(rounds: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """Why items were eliminated or failed, most frequent first."""
-    counts: dict[str, int] = {}
-    for row in rounds:
-        for kind in ("eliminated", "failed", "failed_records"):
-            for reason, count in row[kind].items():
-                name = f"{reason.replace('_', ' ')}{' (whole record)' if kind == 'failed_records' else ''}"
-                counts[name] = counts.get(name, 0) + count
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def generations(samples: Sequence[Sample]) -> list[dict[str, Any]]:

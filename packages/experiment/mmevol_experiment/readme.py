@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, replacing, write_json
+from mmevol_experiment.findings import CONTROL, EVOLVED, find, interval
 
 RESULT = Path("docs/quickstart_result.json")
 BEGIN, END = "<!-- result: begin (mmevol readme) -->", "<!-- result: end -->"
-KEPT = ("name", "headline", "labels", "arms", "differences", "gates", "gates_passed", "versions")
+KEPT = (
+    "name",
+    "headline",
+    "findings",
+    "labels",
+    "arms",
+    "measures",
+    "differences",
+    "leave_one_out",
+    "gates",
+    "gates_passed",
+    "versions",
+)
 
 
 def update(root: Path, report: Path) -> None:
@@ -35,11 +48,23 @@ def with_table(text: str, numbers: Mapping[str, Any]) -> str:
 
 
 def table(numbers: Mapping[str, Any]) -> str:
-    """Arms by benchmarks with 95 % intervals, the headline and the labels, as Markdown."""
+    """Arms by benchmarks with 95 % intervals, the paired difference, the findings and the labels, as Markdown."""
     arms = numbers["arms"]
-    lines = [f"| benchmark | {' | '.join(arms)} |", f"|---|{'---:|' * len(arms)}"]
-    for name in next(iter(arms.values()))["benchmarks"]:
-        cells = [arm["benchmarks"][name] for arm in arms.values()]
-        shown = [f"{cell['score']:.1f} [{cell['ci95'][0]:.1f}, {cell['ci95'][1]:.1f}]" for cell in cells]
-        lines.append(f"| {name} | {' | '.join(shown)} |")
-    return "\n".join([*lines, "", numbers["headline"], "", *[f"* {label}" for label in numbers["labels"]]])
+    names = next(iter(arms.values()))["benchmarks"]
+    columns = {arm: {name: _score(entry["benchmarks"][name]) for name in names} for arm, entry in arms.items()}
+    compared = {name: find(numbers["differences"], EVOLVED, CONTROL, name, "score") for name in names}
+    if any(compared.values()):
+        columns[f"{EVOLVED} - {CONTROL}"] = {name: interval(row) if row else "" for name, row in compared.items()}
+    lines = [f"| benchmark | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    lines += [f"| {name} | {' | '.join(column[name] for column in columns.values())} |" for name in names]
+    found = _list(numbers["findings"])
+    return "\n".join([*lines, "", *found, "", "What stands in for the real thing:", "", *_list(numbers["labels"])])
+
+
+def _score(cell: Mapping[str, Any]) -> str:
+    low, high = cell["ci95"]
+    return f"{cell['score']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _list(texts: Sequence[str]) -> list[str]:
+    return [f"* {text}" for text in texts]

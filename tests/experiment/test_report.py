@@ -1,0 +1,238 @@
+"""The report: its sentences follow from the items, its ledger keeps records and items apart, its check can fail."""
+
+from __future__ import annotations
+
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mmevol_core.files import read_json, write_json, write_jsonl
+from mmevol_core.sample import QA, Box, Sample, write_samples
+from mmevol_experiment.findings import findings, labels
+from mmevol_experiment.readme import table
+from mmevol_experiment.report import ReportConfig, run
+
+CHECK = Path(__file__).parents[2] / ".ci/check_report.py"
+ARMS = ("seed", "seed_matched", "evolved")
+NAMES = ("GQA", "POPE2", "MMStar2")  # names without rules of their own: plain means
+# Right answers of ten questions, with the item's own picture and with another's. The evolved arm is better on MMStar2
+# alone (10 of 10 against 0), so: average (0 + 0 + 100) / 3 = +33.3, without MMStar2 0.0.
+RIGHT = {
+    "seed": {"GQA": (5, 2), "POPE2": (5, 2), "MMStar2": (4, 2)},
+    "seed_matched": {"GQA": (5, 2), "POPE2": (5, 2), "MMStar2": (0, 0)},
+    "evolved": {"GQA": (5, 2), "POPE2": (5, 0), "MMStar2": (10, 0)},
+}
+TOKENS = {"seed": (828_000, 48_000), "seed_matched": (3_700_000, 213_000), "evolved": (3_700_400, 558_000)}
+ROW = {
+    "records": 10, "answered": 9, "failed_records": {"unparsable": 1},
+    "given": 40, "kept": 30, "eliminated": {"low_score": 4, "unchanged": 1}, "failed": {"unparsable": 5},
+    "generated": 36, "unwritten": 5, "surplus": {"item_count": 1},
+}  # fmt: skip
+
+
+def items(arm):
+    rows = []
+    for name in NAMES:
+        real, exchanged = RIGHT[arm][name]
+        for number in range(10):
+            row = {"benchmark": name, "headline": "accuracy", "index": str(number), "cluster": str(number)}
+            scores = {"score": float(number < real), "blind_score": float(number < exchanged)}
+            rows.append({**row, **scores, "category": "", "answer": "red", "prediction": ""})
+    return rows
+
+
+def scores(arm):
+    def entry(real, exchanged):
+        numbers = {"score": 10.0 * real, "ci95": [0.0, 100.0], "n": 10, "unparsed": 1, "blind": 10.0 * exchanged}
+        numbers |= {"real_minus_blind": 10.0 * (real - exchanged), "percent": 10.0 * real}
+        return {**numbers, "protocol": {"rules": "official"}, "protocol_hash": "0123456789abcdef"}
+
+    benchmarks = {name: entry(*RIGHT[arm][name]) for name in NAMES}
+    average = {"score": 40.0, "ci95": [30.0, 50.0], "n": 30, "unit": "percent", "blind": 20.0, "real_minus_blind": 20.0}
+    seen = {"real": 0.7, "blind": 0.3, "real_minus_blind": 0.4, "n": 10}
+    cells = {"right": 0.4, "other": 0.35, "n": 20}
+    return {"benchmarks": benchmarks, "average": average, "gates": {"seed_type": seen, "cell_binding_4": cells}}
+
+
+def receipt(config=None, metrics=None):
+    seconds = {"seconds": 1.5, "finished": "2026-01-01T00:00:00+00:00", "fingerprint": "ab", "version": "1"}
+    return {**seconds, "config": config or {}, "metrics": metrics or {}, "versions": {"python": "3.11"}}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report")
+    found = {}
+
+    def put(role, value, writer=write_json):
+        found[role] = root / role
+        writer(found[role], value)
+
+    seed = QA(id="q0", question="what color?", answer="red")
+    child = QA(id="q1", question="Which color?", answer="red", parent="q0", direction="interaction", score=8.0)
+    box = Box(label="red circle", xyxy=(0.1, 0.1, 0.5, 0.5))
+    sample = Sample(
+        id="r", images=("r.png",), caption="A red circle.", source="test", boxes=(box,), rounds=((seed,), (child,))
+    )
+    (root / "images").mkdir()
+    Image.new("RGB", (8, 8), "red").save(root / "images/r.png")
+    found["images"] = root / "images"
+    put("evolved", [sample], write_samples)
+    rounds = [{"round": 1, "direction": "interaction", **ROW}, {"round": 2, "direction": "interaction", **ROW}]
+    total = {key: {r: 2 * n for r, n in v.items()} if isinstance(v, dict) else 2 * v for key, v in ROW.items()}
+    put("ledger", {"records": 10, "rounds": rounds, "total": total})
+    put("manifest.evolve", receipt({"teacher": {"kind": "scripted"}}))
+    put("manifest.pretrain", receipt({"backbone": {"vision_tower": "standin:clip_tower"}}))
+    put("losses.pretrain", [{"step": n, "loss": 1.0 / n} for n in (1, 2, 3)], write_jsonl)
+    for arm in ARMS:
+        put(f"scores.{arm}", scores(arm))
+        put(f"items.{arm}", items(arm), write_jsonl)
+        tokens, supervised = TOKENS[arm]
+        trained = {"train_samples": 10, "train_tokens": tokens, "supervised_tokens": supervised, "final_loss": 0.5}
+        put(f"manifest.finetune.{arm}", receipt(metrics=trained))
+        put(f"manifest.evaluate.{arm}", receipt({"judge": "scripted", "names": ["GQA", "MIA-Bench"]}))
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    run(ReportConfig(name="quickstart", arms=ARMS), inputs, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def numbers(made):
+    return read_json(made / "report.json")
+
+
+def test_the_answer_says_what_one_benchmark_carries_with_an_interval(numbers):
+    first = numbers["findings"][0]
+    assert first.startswith(
+        "The evolved arm is 33.3 points (95 % interval of the difference +33.3 to +33.3) above its control"
+    )
+    assert "on the average of the 3 benchmarks" in first
+    assert first.endswith("Without MMStar2, which moves it most (+100.0), it would be +0.0 [+0.0, +0.0].")
+
+
+def test_evolved_against_plain_seed_is_said_too(numbers):
+    # (0 + 0 + 60) / 3; the bootstrap moves the 60 alone
+    interval = r"\(95 % interval of the difference \+\d+\.\d to \+\d+\.\d\)"
+    text = rf"It is 20\.0 points {interval} above the plain seed data; the interval lies above zero\."
+    assert re.fullmatch(text, numbers["findings"][1])
+
+
+def test_real_minus_exchanged_pictures_has_its_own_leave_one_out(numbers):
+    text = numbers["findings"][2]
+    # evolved: GQA 3, POPE2 5, MMStar2 10 of 10; control: 3, 3, 0: 0, 20, 100 on average 40, without MMStar2 10
+    assert "real minus exchanged pictures" in text and "it is 40.0 points" in text
+    assert "Without MMStar2, which moves it most (+100.0), it would be +10.0 [" in text
+    assert "blind" not in numbers["headline"]
+
+
+def test_matched_tokens_are_not_called_matched_supervision(numbers):
+    assert numbers["findings"][3] == (
+        "The control matches the evolved arm in training tokens, not in supervision; answers, which alone are learned "
+        "from, are: evolved 558 K of 3.7 M, seed_matched 213 K of 3.7 M, seed 48 K of 828 K tokens."
+    )
+    assert {arm: entry["supervised_tokens"] for arm, entry in numbers["arms"].items()} == {
+        arm: supervised for arm, (_, supervised) in TOKENS.items()
+    }
+
+
+def test_the_headline_is_all_findings(numbers):
+    assert numbers["headline"] == " ".join(numbers["findings"])
+
+
+def test_a_seed_arm_that_does_not_see_is_a_caution():
+    row = {
+        "a": "evolved",
+        "b": "seed_matched",
+        "benchmark": "average",
+        "measure": "score",
+        "delta": 1.0,
+        "ci95": [-1.0, 2.0],
+    }
+    assert findings({}, [row], [], False)[-1].startswith("Caution: the seed arm does not see")
+    assert "no difference is shown" in findings({}, [row], [], None)[0]
+
+
+def test_without_a_control_nothing_is_claimed():
+    assert len(findings({}, [], [], None)) == 1
+
+
+def test_the_measure_is_explained_where_its_key_says_blind(numbers):
+    assert "another item's picture" in numbers["measures"]["real_minus_blind"]
+
+
+def test_labels_name_every_program_that_stands_in(numbers):
+    assert [label.partition(":")[0] for label in numbers["labels"]] == [
+        "scripted teacher",
+        "tiny stand-ins",
+        "scripted judge",
+    ]
+    assert labels({"evaluate.seed": receipt({"judge": "scripted", "names": ["GQA"]})}) == []
+
+
+def test_the_page_keeps_records_and_items_in_tables_of_their_own(made):
+    page = (made / "report.html").read_text()
+    first, second = (
+        re.search(rf"<thead><tr><th>{unit}</th>.*?</table>", page, re.S).group() for unit in ("records", "items")
+    )
+    # two rounds of 10 records, 9 answered; two rounds of 40 items: 30 kept, 5 eliminated, 5 failed
+    assert "<td>all rounds</td><td>20</td><td>18</td><td>2</td>" in first
+    assert "<td>all rounds</td><td>80</td><td>60</td><td>10</td><td>10</td>" in second
+
+
+def test_the_page_says_what_a_cell_reading_means_and_that_mosaics_are_off(made):
+    page = (made / "report.html").read_text()
+    assert "mosaics stay out of the training data until right cell reaches 0.8" in page
+    assert "cell binding 4: right cell" in page and "cell binding 4: other cell" in page
+
+
+def test_the_page_never_calls_exchanged_pictures_blind(made):
+    assert "blind" not in re.sub(r"<style>.*?</style>", "", (made / "report.html").read_text(), flags=re.S)
+
+
+def test_readme_table_has_a_row_a_benchmark_and_the_paired_difference(numbers):
+    lines = table(numbers).splitlines()
+    assert lines[0] == "| benchmark | seed | seed_matched | evolved | evolved - seed_matched |"
+    assert [line.split(" | ")[0] for line in lines[2:6]] == ["| GQA", "| POPE2", "| MMStar2", "| average"]
+    assert lines[4].endswith("| +100.0 [+100.0, +100.0] |")
+
+
+def check(path):
+    return subprocess.run([sys.executable, str(CHECK), str(path)], capture_output=True, text=True, check=False)
+
+
+def test_the_check_of_a_report_passes_this_one(made):
+    found = check(made / "report.json")
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("ledger", "rounds", 1, "kept"), 29),
+        (("ledger", "total", "given"), 81),
+        (("ledger", "rounds", 0, "answered"), 10),
+        (("ledger", "rounds", 0, "surplus"), {}),
+        (("arms", "seed_matched", "supervised_tokens"), 0),
+        (("leave_one_out",), []),
+    ],
+)
+def test_the_check_of_a_report_fails_when_something_does_not_close(made, numbers, tmp_path, path, value):
+    broken = copy.deepcopy(numbers)
+    place = broken
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    write_json(tmp_path / "report.json", broken)
+    (tmp_path / "report.html").write_bytes((made / "report.html").read_bytes())
+    found = check(tmp_path / "report.json")
+    assert found.returncode == 1 and "AssertionError" in found.stderr
