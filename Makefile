@@ -11,6 +11,7 @@ args ?=
 venv := .venv
 bin := $(venv)/bin
 ready := $(venv)/.ready
+official := .venv-vlmeval
 
 .PHONY: help setup experiment sweep plan compare evolve train eval test test-slow lint types check bench standins vlmeval-env clean
 
@@ -70,10 +71,15 @@ standins: $(ready) ## train the tiny stand-ins again (an hour), from every train
 	@$(bin)/mmevol run experiment=quickstart name=standins stages=[seed] data.shapes=null data.digits=null
 	@$(bin)/python -m mmevol_train.standins outputs/standins/seed
 
-vlmeval-env: ## the official VLMEvalKit in an environment of its own
-	test -x .venv-vlmeval/bin/python || $(python) -m venv .venv-vlmeval
-	.venv-vlmeval/bin/pip install --quiet -c constraints.txt "$(torch)"
-	.venv-vlmeval/bin/pip install --quiet ms-vlmeval
+vlmeval-env: $(official)/.ready ## the official VLMEvalKit in an environment of its own, .venv-vlmeval
+
+$(official)/.ready: requirements-vlmeval.txt
+	@echo "building $(official) from requirements-vlmeval.txt: 2.3 GB, a few minutes"
+	@test -x $(official)/bin/python || $(python) -m venv $(official)
+	$(official)/bin/pip install --quiet -c requirements-vlmeval.txt "$(torch)"
+	$(official)/bin/pip install --quiet --no-deps -r requirements-vlmeval.txt
+	@$(official)/bin/python packages/eval/mmevol_eval/backends/inside/driver.py
+	@touch $@
 
 clean: ## delete outputs (asks first)
 	@read -r -p "delete outputs/ with all stage runs? [y/N] " answer && [ "$$answer" = y ] && rm -rf outputs || echo "kept"

@@ -19,8 +19,14 @@ MAY_IMPORT = {
     "mmevol_experiment": {"mmevol_core", "mmevol_dataengine", "mmevol_train", "mmevol_eval"},
 }
 SOURCES = sorted(path for path in ROOT.glob("packages/*/mmevol_*/**/*.py"))
-# The worker is a stage run's own command line: the runner starts it as a process.
-READ_THE_ENVIRONMENT = ("mmevol_experiment/__main__.py", "mmevol_experiment/worker.py", "mmevol_experiment/cli/")
+# The worker is a stage run's own command line: the runner starts it as a process. So is the driver, and it sets
+# what the official package reads.
+READ_THE_ENVIRONMENT = (
+    "mmevol_experiment/__main__.py",
+    "mmevol_experiment/worker.py",
+    "mmevol_experiment/cli/",
+    "mmevol_eval/backends/inside/driver.py",
+)
 PRINT = ("mmevol_experiment/__main__.py", "mmevol_experiment/cli/")
 MACHINE_PATH = re.compile(rb"(?<![\w.~*-])/(?:home|mnt|work|root)/[\w.-]")
 

@@ -10,6 +10,7 @@ import yaml
 from mmevol_core.config import fit
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
+from mmevol_eval.backends.vlmeval import BackendConfig
 from mmevol_eval.benchmark import PublishedData
 from mmevol_experiment.compose import choices, compose, conf_folder, sweep_points
 from mmevol_experiment.experiment import Experiment, prepare
@@ -31,7 +32,18 @@ PLACES = {
     "debug": "debug",
     "paths": "paths",
 }
-ELSEWHERE = {"experiment", "scale", "size", "sweep", "train", "benchmark", "judge", "suite", "curation"}  # tests of their own
+ELSEWHERE = {
+    "experiment",
+    "scale",
+    "size",
+    "sweep",
+    "train",
+    "benchmark",
+    "judge",
+    "backend",
+    "suite",
+    "curation",
+}  # tests of their own
 MISSING = ["benchmarks.path=official"]  # ??? on purpose: no file can know it
 
 
@@ -123,7 +135,9 @@ def test_the_points_of_every_sweep_fit_and_train_apart(sweep, outputs):
     assert len({plan.jobs["evolve"].folder for plan in plans}) == 1
 
 
-@pytest.mark.parametrize(("group", "schema"), [("benchmark", PublishedData), ("judge", Endpoint)])
+@pytest.mark.parametrize(
+    ("group", "schema"), [("benchmark", PublishedData), ("judge", Endpoint), ("backend", BackendConfig)]
+)
 def test_files_that_hydra_does_not_place_fit_their_schema(group, schema):
     for name in choices(group):
         values = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -1,17 +1,24 @@
-"""`mmevol predict` and `mmevol score`."""
+"""`mmevol predict`, `mmevol score` and `mmevol official`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from mmevol_eval.backends.vlmeval import BackendConfig
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(predict)
     app.command()(score)
+    app.command()(official)
 
 
 def predict(
@@ -56,13 +63,58 @@ def score(
     out: Annotated[Path, typer.Option(help="result as JSON")],
     protocol: Annotated[str | None, typer.Option(help="rules: vlmevalkit, mmevol, official ...")] = None,
     judge: Annotated[str, typer.Option(help="none, replay:FILE.jsonl or a judge's YAML")] = "none",
+    backend: Annotated[str, typer.Option(help="own, or vlmeval: the official package (`make vlmeval-env`)")] = "own",
 ) -> None:
     """Scores as a pure function of stored predictions."""
     from mmevol_eval.score import score_file
 
-    result = score_file(benchmark, data, predictions, out, protocol, judge)
+    if backend == "own":
+        result = score_file(benchmark, data, predictions, out, protocol, judge)
+    elif protocol:
+        raise UserError(f"--backend {backend} has its own rules; leave out --protocol, or use --backend own")
+    else:
+        from mmevol_eval.backends.vlmeval import score_official
+
+        result = score_official(benchmark, data, predictions, out, judge, _backend(backend))
     headline = result["headline"]
     print(
         f"{benchmark} {headline['name']}: {headline['value']} {headline['unit']}, {result['unparsed']} unparsed, "
         f"protocol {result['protocol_hash']}; {out}"
     )
+
+
+def official(
+    checkpoint: Path,
+    benchmarks: Annotated[Path, typer.Option(help="folder with the benchmarks' TSVs")],
+    out: Annotated[Path, typer.Option(help="folder for scores.json and the predictions")],
+    suite: Annotated[str, typer.Option(help="a file of conf/suite")] = "opencompass9",
+    backend: Annotated[str, typer.Option(help="a file of conf/backend")] = "vlmeval",
+) -> None:
+    """Let the official package ask a checkpoint, in its own loop, and score it."""
+    from mmevol_eval.backends.vlmeval import drive
+
+    names = _chosen("suite", suite)["names"]
+    results = drive(checkpoint, names, benchmarks, out, _backend(backend))
+    for name, result in results.items():
+        headline, seconds = result["headline"], result["seconds"]["wall_s"]
+        print(f"{name} {headline['name']}: {headline['value']:.2f} {headline['unit']}, {seconds:.0f} s")
+    print(f"protocol of ms-vlmeval; {out / 'scores.json'}")
+
+
+def _backend(name: str) -> BackendConfig:
+    from mmevol_eval.backends.vlmeval import BackendConfig
+
+    return fit(BackendConfig, _chosen("backend", name), f"backend ({name})")
+
+
+def _chosen(group: str, name: str) -> dict[str, Any]:
+    """A file of conf/ that Hydra does not place."""
+    import yaml
+
+    from mmevol_experiment.compose import choices, conf_folder
+
+    if name not in choices(group):
+        raise unknown(group, name, choices(group))
+    path = conf_folder() / group / f"{name}.yaml"
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return values

@@ -1,0 +1,103 @@
+"""The official package beside us: same numbers, same verdicts. The slow tests need `make vlmeval-env`."""
+
+from pathlib import Path
+
+import pytest
+from support import official_data, tiny_llava
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_jsonl, write_jsonl
+from mmevol_eval.backends import vlmeval
+from mmevol_eval.backends.vlmeval import BackendConfig, Stored
+from mmevol_eval.score import score_file
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = BackendConfig(environment=ROOT / ".venv-vlmeval")
+installed = pytest.mark.skipif(not CONFIG.environment.is_dir(), reason="no .venv-vlmeval: run `make vlmeval-env`")
+ITEMS = 60
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    root = tmp_path_factory.mktemp("official")
+    return official_data.write_all(tiny_llava.held_out(root / "held_out"), root, ITEMS)
+
+
+def as_the_package_reads(case, folder):
+    """Our documented deviation undone: the package takes some replies for missing cells and reads `nan`."""
+    rows = [
+        row | {"prediction": "nan" if row["prediction"] in official_data.MISSING else row["prediction"]}
+        for row in read_jsonl(case.predictions)
+    ]
+    write_jsonl(folder / "as_read.jsonl", rows)
+    return folder / "as_read.jsonl"
+
+
+def ours(case, folder):
+    predictions = as_the_package_reads(case, folder)
+    return score_file(case.benchmark, case.data, predictions, folder / "ours.json", "vlmevalkit-0.2rc1", case.judge)
+
+
+def differences(mine, theirs, guessed):
+    """Rows that differ, without those whose option the package drew."""
+    verdicts = {row["index"]: row for row in mine["items"] if row["index"] not in guessed}
+    rows = {row["index"]: row for row in theirs["items"] if row["index"] not in guessed}
+    assert verdicts.keys() == rows.keys()
+    return [
+        (mine["benchmark"], verdicts[index], rows[index])
+        for index in rows
+        if verdicts[index]["score"] != pytest.approx(rows[index]["score"])
+        or verdicts[index]["method"] != rows[index]["method"]
+    ]
+
+
+@pytest.mark.slow
+@installed
+@pytest.mark.parametrize("judged", [False, True], ids=["without a judge", "with a judge"])
+def test_every_verdict_and_every_number_is_the_packages_own(cases, judged, tmp_path):
+    chosen = [case for case in cases if (case.judge != "none") == judged]
+    assert len(chosen) == 14
+    stored = [Stored(case.benchmark, case.data, case.predictions, case.judge) for case in chosen]
+    official = vlmeval.score_all(stored, tmp_path / "work", CONFIG)
+    wrong, drawn = [], 0
+    for case in chosen:
+        theirs, mine = official[case.benchmark], ours(case, tmp_path)
+        guessed = set(theirs["guessed"])
+        drawn += len(guessed)
+        wrong += differences(mine, theirs, guessed)
+        assert {row["method"] for row in mine["items"] if row["index"] in guessed} <= {"none"}
+        if not guessed:
+            assert mine["scores"].keys() >= theirs["scores"].keys(), case.benchmark
+            for name, value in theirs["scores"].items():
+                if mine["scores"][name] != pytest.approx(value):
+                    wrong.append((case.benchmark, name, mine["scores"][name], value))
+    assert not wrong
+    assert bool(drawn) == judged  # the replay file has unreadable judges in it, and nobody else draws
+
+
+def test_without_its_environment_one_line_names_the_command(cases, tmp_path):
+    case = cases[0]
+    with pytest.raises(UserError, match="run `make vlmeval-env`"):
+        vlmeval.score_official(
+            case.benchmark,
+            case.data,
+            case.predictions,
+            tmp_path / "out.json",
+            config=BackendConfig(environment=tmp_path / "nowhere"),
+        )
+
+
+@pytest.mark.parametrize(("name", "reason"), [("VQAv2", "MMStar"), ("MMSInst", "valid"), ("MIA-Bench", "judge")])
+def test_what_the_package_cannot_score_is_refused_before_it_starts(cases, tmp_path, name, reason):
+    case = next(case for case in cases if case.benchmark == "MIA-Bench")
+    with pytest.raises(UserError, match=reason):
+        vlmeval.score_official(name, case.data, case.predictions, tmp_path / "out.json")
+
+
+def test_a_benchmark_has_the_packages_name_under_any_of_ours():
+    assert [vlmeval.official(name)[1] for name in ("GQA", "gqa_testdev_balanced", "MMBench", "mmbench_dev_cn")] == [
+        "GQA_TestDev_Balanced",
+        "GQA_TestDev_Balanced",
+        "MMBench_DEV_EN",
+        "MMBench_DEV_CN",
+    ]
