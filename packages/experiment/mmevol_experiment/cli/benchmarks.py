@@ -1,4 +1,4 @@
-"""`mmevol fetch` and `mmevol verify`: the published files of the benchmarks."""
+"""`mmevol fetch`, `verify`, `results`: files of the benchmarks in, a page of results out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(fetch)
     app.command()(verify)
+    app.command()(results)
 
 
 def fetch(
@@ -60,3 +61,17 @@ def published(benchmark: str) -> PublishedData:
 
     file = conf_folder() / "benchmark" / f"{MODULES[find(benchmark).name]}.yaml"
     return fit(PublishedData, yaml.safe_load(file.read_text(encoding="utf-8")), file.name)
+
+
+def results(
+    evaluated: Annotated[Path, typer.Argument(help="folder of a finished evaluation: OUTPUTS/NAME/evaluate.ARM")],
+    out: Annotated[Path, typer.Option(help="page to write")],
+    benchmarks: Annotated[Path | None, typer.Option(help="folder of the benchmark files; default: its own")] = None,
+    title: Annotated[str, typer.Option(help="heading; default: the folder's name")] = "",
+    pictures: Annotated[int, typer.Option(min=0, help="wrong answers shown with their picture")] = 400,
+) -> None:
+    """One model's page: scores, categories, and its wrong answers with picture, prediction and verdict."""
+    from mmevol_eval.results_page import write_results
+
+    counts = write_results(evaluated, out, benchmarks, title, pictures=pictures)
+    print(f"{out}: {counts['wrong']} wrong answers, {counts['listed']} listed, {counts['pictures']} with picture")

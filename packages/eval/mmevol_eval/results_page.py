@@ -1,0 +1,144 @@
+"""One model's results as a page that needs no other file: scores, categories, and the wrong answers to look through.
+
+Every number comes from `scores.json` and `items.jsonl` of stage `evaluate`; pictures come from the benchmark files and
+only for the wrong answers that are shown, as many as asked for. What is left out is counted on the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import orjson
+from PIL import Image, UnidentifiedImageError
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json, read_jsonl, replacing
+from mmevol_eval.benchmark import Image as Encoded
+from mmevol_eval.benchmark import Item
+from mmevol_eval.benchmarks import find
+from mmevol_eval.data import FOLDER, locate
+
+LISTED = 3000  # wrong answers on the page
+PICTURES = 400  # of them with pictures
+SIDE_PIXELS = 320  # longest side of a picture on the page
+QUALITY = 80  # JPEG
+RIGHT = 0.5  # an item below this score is listed as wrong
+
+Row = dict[str, Any]
+
+
+def write_results(
+    evaluated: Path,
+    out: Path,
+    benchmarks: Path | None = None,
+    title: str = "",
+    *,
+    listed: int = LISTED,
+    pictures: int = PICTURES,
+) -> dict[str, int]:
+    """Write the page; return how many answers are wrong, listed, and listed with a picture.
+
+    `evaluated` is the folder of a finished evaluation; `benchmarks` that of the benchmark files (found through the
+    evaluation's manifest when None; without one the page has no pictures and says so).
+
+    Raises:
+        UserError: the folder holds no finished evaluation.
+    """
+    for name in ("scores.json", "items.jsonl"):
+        if not (evaluated / name).is_file():
+            raise UserError(f"{evaluated} holds no {name}; give the folder of a finished evaluation")
+    scores, rows = read_json(evaluated / "scores.json"), list(read_jsonl(evaluated / "items.jsonl"))
+    wrong = [row for row in rows if row["score"] is not None and row["score"] < RIGHT]
+    shown = _spread(wrong, listed)
+    folder = benchmarks or _benchmarks_of(evaluated)
+    seen = _pictures(_spread(shown, pictures), folder) if folder else {}
+    counts = {"wrong": len(wrong), "listed": len(shown), "pictures": len(seen), "items": len(rows)}
+    data = {
+        "title": title or evaluated.name,
+        "counts": counts,
+        "average": scores["average"],
+        "benchmarks": [_benchmark(name, entry, rows) for name, entry in scores["benchmarks"].items()],
+        "wrong": [_wrong(row, seen.get((row["benchmark"], row["index"]), [])) for row in shown],
+    }
+    with replacing(out) as file:
+        file.write(render(data).encode())
+    return counts
+
+
+def render(data: Mapping[str, Any]) -> str:
+    """The template with the data inside; no text of the data can end its element."""
+    template = resources.files("mmevol_eval").joinpath("templates/results.html").read_text(encoding="utf-8")
+    return template.replace("{{data}}", orjson.dumps(data).decode().replace("<", "\\u003c"), 1)
+
+
+def _benchmarks_of(evaluated: Path) -> Path | None:
+    """The benchmark files that the evaluation's manifest names, when they are still there."""
+    manifest = evaluated / "manifest.json"
+    source = read_json(manifest)["inputs"].get("benchmarks") if manifest.is_file() else None
+    if not source:
+        return None
+    folder = evaluated.resolve().parents[1] / source["stage"] / source["fingerprint"] / FOLDER
+    return folder if folder.is_dir() else None
+
+
+def _spread(rows: Sequence[Row], most: int) -> list[Row]:
+    """At most so many rows, taken in turn from every benchmark's every category, in the order of the file."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        groups[row["benchmark"], row["category"]].append(number)
+    turns = sorted((turn, number) for numbers in groups.values() for turn, number in enumerate(numbers))
+    return [rows[number] for number in sorted(number for _, number in turns[:most])]
+
+
+def _benchmark(name: str, entry: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, Any]:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row["benchmark"] == name and row["score"] is not None:
+            groups[row["category"]].append(row["score"])
+    categories = [
+        {"name": category, "percent": 100 * sum(values) / len(values), "n": len(values)}
+        for category, values in sorted(groups.items())
+    ]
+    return {"name": name, **entry, "categories": categories}
+
+
+def _wrong(row: Row, pictures: Sequence[str]) -> dict[str, Any]:
+    names = ("benchmark", "index", "category", "question", "options", "answer", "prediction", "parsed", "method")
+    return {name: row[name] for name in (*names, "score")} | {"pictures": list(pictures)}
+
+
+def _pictures(rows: Sequence[Row], folder: Path) -> dict[tuple[str, str], list[str]]:
+    """Data addresses of the pictures of each of these rows that has any."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        wanted[row["benchmark"]].add(row["index"])
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, indices in wanted.items():
+        benchmark = find(name)
+        for item in benchmark.load(locate(folder, benchmark)):
+            if item.index in indices and (addresses := _addresses(item)):
+                found[name, item.index] = addresses
+    return found
+
+
+def _addresses(item: Item) -> list[str]:
+    return [address for image in item.images if (address := _address(image))]
+
+
+def _address(image: Encoded) -> str:
+    """A small JPEG as a data address; empty when the file is no picture."""
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as picture:
+            small = picture.convert("RGB")
+    except (OSError, UnidentifiedImageError):
+        return ""
+    small.thumbnail((SIDE_PIXELS, SIDE_PIXELS))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
