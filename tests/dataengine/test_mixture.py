@@ -81,3 +81,23 @@ def test_the_unfiltered_arm_needs_the_eliminated_items(tmp_path):
 def test_where_short_answers_are_asked_for_is_configured(tmp_path, turns, scope, expected):
     rows, _ = mixed(tmp_path, "evolved", short_answers=turns, short_scope=scope)
     assert json.dumps(rows).count(SHORT_ANSWER) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "ids", "left_out"),
+    [
+        ("image_round", ["x_r0", "x_r1", "x_r3", "y_r0", "t_r0"], 0),
+        ("image", ["x", "y", "t"], 0),
+        ("item", ["x_r0_0", "x_r0_1", "x_r1_0", "x_r3_0", "y_r0_0", "t_r0_0"], 0),
+        ("latest", ["x_r3", "y_r0", "t_r0"], 3),  # of x the two seed items and the one of round 1
+    ],
+)
+def test_what_one_training_sample_is_can_be_chosen(tmp_path, form, ids, left_out):
+    rows, metrics = mixed(tmp_path, "evolved", sample=form)
+    assert [row["id"] for row in rows] == ids
+    assert metrics["items_left_out"] == left_out
+    assert metrics["items_in"] == metrics["turns_out"] + left_out == 6
+    assert all(
+        row["conversations"][0]["value"].count("<image>") == bool(row.get("image")) + (row["id"][0] == "y")
+        for row in rows
+    )

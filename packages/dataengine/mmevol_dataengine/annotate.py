@@ -34,11 +34,15 @@ COCO_LABELS = (
 )  # fmt: skip
 
 
+SAME_BOX = 0.7  # intersection over union from which two boxes of one label are one object
+
+
 class AnnotateConfig(Config):
     """Which tools look at the pictures of records that lack boxes or text."""
 
     detector: str | None = None  # OWL-ViT or Grounding DINO class of model, by id or folder; None: no boxes by detector
     labels: tuple[str, ...] = COCO_LABELS  # what the detector looks for, beside the objects that a record's items name
+    labels_at_once: int = Field(default=40, ge=1)  # Grounding DINO reads 256 tokens, about 80 labels
     threshold: float = Field(default=0.3, ge=0, le=1)  # least confidence of a box
     most_boxes: int = Field(default=30, ge=1)  # the most confident ones
     device: str = "cpu"  # of the detector
@@ -141,22 +145,27 @@ class Detector:
 
     def find(self, image: Image.Image, labels: Sequence[str]) -> list[tuple[str, list[float], float]]:
         """(label, corners as shares, confidence) of what is seen, the most confident first."""
+        step = self._config.labels_at_once
+        rows = [row for start in range(0, len(labels), step) for row in self._some(image, labels[start : start + step])]
+        return apart(sorted(rows, key=lambda row: -row[2]))[: self._config.most_boxes]
+
+    def _some(self, image: Image.Image, labels: Sequence[str]) -> Iterator[tuple[str, list[float], float]]:
+        """What is found of so many labels as one text of the model holds."""
         import torch
 
         texts = [list(labels)]
-        inputs = self._processor(images=image, text=texts, return_tensors="pt", truncation=True, padding=True)
+        inputs = self._processor(images=image, text=texts, return_tensors="pt", truncation=True)
         with torch.inference_mode():
             outputs = self._model(**inputs.to(self._config.device))
-        sizes = [(image.height, image.width)]
-        options = {"threshold": self._config.threshold, "target_sizes": sizes, "text_labels": texts}
-        (found,) = self._processor.post_process_grounded_object_detection(outputs, **options)
-        names = found.get("text_labels") or [labels[int(number)] for number in found["labels"]]
-        rows = []
-        for name, corners, score in zip(names, found["boxes"].tolist(), found["scores"].tolist(), strict=True):
-            box = _shares(corners, image.size)
+        (found,) = self._processor.post_process_grounded_object_detection(
+            outputs, threshold=self._config.threshold, target_sizes=[(image.height, image.width)], text_labels=texts
+        )
+        for said, corners, score in zip(
+            found["text_labels"], found["boxes"].tolist(), found["scores"].tolist(), strict=True
+        ):
+            name, box = _label(said, labels), _shares(corners, image.size)
             if name and box is not None:
-                rows.append((str(name), box, round(float(score), 4)))
-        return sorted(rows, key=lambda row: -row[2])[: self._config.most_boxes]
+                yield name, box, round(float(score), 4)
 
 
 class Reader:
@@ -187,12 +196,37 @@ class Reader:
         return rows
 
 
+def apart(rows: Sequence[tuple[str, list[float], float]]) -> list[tuple[str, list[float], float]]:
+    """Of boxes that nearly coincide under one label only the first, as OWL-ViT itself removes none."""
+    kept: list[tuple[str, list[float], float]] = []
+    for row in rows:
+        if all(other[0] != row[0] or _overlap(other[1], row[1]) < SAME_BOX for other in kept):
+            kept.append(row)
+    return kept
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(wide, 0.0) * max(high, 0.0)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return common / (areas - common) if areas > common else 0.0
+
+
+def _label(said: str, labels: Sequence[str]) -> str:
+    """The asked label that a model's words stand for ("" for none): Grounding DINO gives phrases, in lower case."""
+    plain = {label.lower(): label for label in labels}
+    phrase = said.strip().lower()
+    return plain.get(phrase) or next((label for name, label in plain.items() if f" {name} " in f" {phrase} "), "")
+
+
 def _shares(corners: Sequence[float], size: tuple[int, int]) -> list[float] | None:
     """Pixels to shares of the image, cut at its edges; None for a box without extent."""
     width, height = size
-    left, right = (min(max(x / width, 0.0), 1.0) for x in (corners[0], corners[2]))
-    top, bottom = (min(max(y / height, 0.0), 1.0) for y in (corners[1], corners[3]))
-    return [round(edge, 4) for edge in (left, top, right, bottom)] if left < right and top < bottom else None
+    left, right = (round(min(max(x / width, 0.0), 1.0), 4) for x in (corners[0], corners[2]))
+    top, bottom = (round(min(max(y / height, 0.0), 1.0), 4) for y in (corners[1], corners[3]))
+    return [left, top, right, bottom] if left < right and top < bottom else None
 
 
 def _corners(value: Sequence[float]) -> tuple[float, float, float, float]:

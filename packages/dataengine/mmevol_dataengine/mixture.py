@@ -1,7 +1,8 @@
 """Stage `mixture`: the conversations that one arm of the experiment trains on, as LLaVA JSON.
 
 One training sample is an image with the conversation of one round, as in the 480K release (its sizes fit no other
-reading, see the facts on samples in the paper's appendix B). Arms differ in nothing but the rows.
+reading, see the facts on samples in the paper's appendix B), unless `sample` says otherwise. Arms differ in nothing but
+the rows; what is blended in is the same for all.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, replacing
 from mmevol_core.sample import DIRECTIONS, QA, Sample, read_samples
 from mmevol_core.stage import Stage, StageResult
+from mmevol_dataengine.blend import Blend, BlendConfig
 from mmevol_dataengine.ledger import REJECTED
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."  # LLaVA-1.5's format sentences, table 7 there
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
 Arm = Literal["seed", "evolved", "evolved_unfiltered", "fine_grained_perception", "cognitive_reasoning", "interaction"]
+
+SampleForm = Literal["image_round", "image", "item", "latest"]  # latest: only the newest round that is not empty
+Turn = tuple[int, QA]  # the round of an item, and the item
 
 
 class MixtureConfig(Config):
@@ -33,36 +38,65 @@ class MixtureConfig(Config):
     short_scope: Literal["seed", "all"] = "seed"  # rounds where turns may get it
     short_words: int = 3  # an answer of at most so many words is short
     letter_answers: bool = True  # multiple choice answered by a letter gets LETTER_ANSWER
+    sample: SampleForm = "image_round"  # what one training sample is, see `_conversations`
+    blend: BlendConfig | None = None  # other data beside the arm's own
 
 
 def run(config: MixtureConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
-    """Write `conversations.json`.
+    """Write `conversations.json`: the arm's rows, then those of the blend.
 
     Raises:
-        UserError: when the arm has no rows, or needs the role `eliminated` and lacks it.
+        UserError: the arm has no rows, or needs the role `eliminated` and lacks it; a file of the blend is missing.
     """
     extra = _eliminated(inputs) if config.arm == "evolved_unfiltered" else {}
+    blend = Blend(config.blend) if config.blend else None
     counts: Counter[str] = Counter()
     path = out_dir / "conversations.json"
     with replacing(path) as file:
         file.write(b"[")
-        for sample in read_samples(inputs["evolved"]):
-            counts["records_in"] += 1
-            for number, generation in enumerate(_generations(sample, config.arm, extra.get(sample.id, {}))):
-                counts["items_in"] += len(generation)
-                if not generation:
-                    counts["empty_rounds"] += 1
-                    continue
-                file.write(b",\n" if counts["rows_out"] else b"\n")
-                file.write(orjson.dumps(conversation(config, sample, number, generation)))
-                counts["rows_out"] += 1
-                counts["turns_out"] += len(generation)
-                counts[f"rows_round_{number}"] += 1
+        for row in _own_rows(config, inputs["evolved"], extra, counts):
+            file.write(b",\n" if counts["rows_out"] else b"\n")
+            file.write(orjson.dumps(row))
+            counts["rows_out"] += 1
+        if not counts["rows_out"]:
+            raise UserError(f"arm {config.arm}: no rows among {counts['records_in']} records", status=3)
+        for row in blend.rows() if blend else ():
+            file.write(b",\n" + orjson.dumps(row))
         file.write(b"\n]\n")
-    if not counts["rows_out"]:
-        raise UserError(f"arm {config.arm}: no rows among {counts['records_in']} records", status=3)
-    assert counts["items_in"] == counts["turns_out"], "every item becomes one turn"
-    return StageResult({"conversations": path}, {"arm": config.arm, **counts})
+    assert counts["items_in"] == counts["turns_out"] + counts["items_left_out"], "every item is a turn, or left out"
+    metrics: dict[str, Any] = {"arm": config.arm, **counts}
+    return StageResult({"conversations": path}, {**metrics, "blend": blend.as_dict()} if blend else metrics)
+
+
+def _own_rows(
+    config: MixtureConfig, records: Path, extra: Mapping[str, Mapping[int, Sequence[QA]]], counts: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """The arm's rows, counted."""
+    for sample in read_samples(records):
+        counts["records_in"] += 1
+        rounds = list(_generations(sample, config.arm, extra.get(sample.id, {})))
+        counts["items_in"] += sum(map(len, rounds))
+        counts["empty_rounds"] += sum(not generation for generation in rounds)
+        turns_before = counts["turns_out"]
+        for name, turns in _conversations(config.sample, rounds):
+            counts["turns_out"] += len(turns)
+            counts[f"rows_round_{turns[0][0]}"] += config.sample != "image"
+            yield conversation(config, sample, f"{sample.id}{name}", turns)
+        counts["items_left_out"] += sum(map(len, rounds)) - (counts["turns_out"] - turns_before)
+
+
+def _conversations(form: SampleForm, rounds: Sequence[Sequence[QA]]) -> Iterator[tuple[str, list[Turn]]]:
+    """What one training sample is: the end of its id, and its items with their rounds; none is empty."""
+    turns = [[(number, item) for item in generation] for number, generation in enumerate(rounds)]
+    full = [generation for generation in turns if generation]
+    if form == "image":
+        if full:
+            yield "", [turn for generation in full for turn in generation]
+    elif form == "item":
+        for generation in full:
+            yield from ((f"_r{turn[0]}_{place}", [turn]) for place, turn in enumerate(generation))
+    else:
+        yield from ((f"_r{generation[0][0]}", generation) for generation in (full[-1:] if form == "latest" else full))
 
 
 def _generations(sample: Sample, arm: Arm, eliminated: Mapping[int, Sequence[QA]]) -> Iterator[tuple[QA, ...]]:
@@ -91,15 +125,15 @@ def _eliminated(inputs: Mapping[str, Path]) -> dict[str, dict[int, list[QA]]]:
     return found
 
 
-def conversation(config: MixtureConfig, sample: Sample, number: int, generation: Sequence[QA]) -> dict[str, Any]:
+def conversation(config: MixtureConfig, sample: Sample, name: str, items: Sequence[Turn]) -> dict[str, Any]:
     """One LLaVA row: an `<image>` line per image on the first turn, then question and answer by turns."""
     turns = []
-    for place, item in enumerate(generation):
+    for place, (number, item) in enumerate(items):
         question = _with_format(config, item, number, place)
         if place == 0:
             question = "<image>\n" * len(sample.images) + question
         turns += [{"from": "human", "value": question}, {"from": "gpt", "value": item.answer}]
-    row: dict[str, Any] = {"id": f"{sample.id}_r{number}"}
+    row: dict[str, Any] = {"id": name}
     if sample.images:
         row["image"] = sample.images[0] if len(sample.images) == 1 else list(sample.images)
     return {**row, "conversations": turns}
@@ -119,4 +153,4 @@ def _with_format(config: MixtureConfig, item: QA, number: int, place: int) -> st
     return question
 
 
-STAGE = Stage(config=MixtureConfig, needs=("evolved",), run=run, version="1", accepts=("eliminated",))
+STAGE = Stage(config=MixtureConfig, needs=("evolved",), run=run, version="2", accepts=("eliminated",))

@@ -1,1 +1,1 @@
-"""Seed files of every kind as rows: JSON streamed (`stream`), Parquet and Arrow with embedded pictures (`tables`)."""
+"""Seed files that are tables: Parquet and Arrow, with the pictures inside them."""

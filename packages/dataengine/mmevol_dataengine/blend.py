@@ -1,0 +1,175 @@
+"""Other instruction data beside an arm's own: the paper's SFT mix (table 5) as weights and caps over LLaVA-style files.
+
+Every row of a source is used (as often as its weight says), left unused (weight or cap), or refused by a reason; a file
+that is not there is an error that names all that are missing, or is skipped and named in the accounts.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mmevol_core.config import Config
+from mmevol_core.errors import UserError
+from mmevol_core.images import ImageFailure, ImageStore
+from mmevol_core.json_stream import json_rows
+from mmevol_dataengine.check import names_in, read_quarantine
+from mmevol_dataengine.seeds import BadRow, from_conversations, turns_of
+
+
+class Source(Config):
+    """One file of LLaVA or ShareGPT rows."""
+
+    path: Path
+    category: str = ""  # row of the paper's table; "": the source's own name
+    weight: float = Field(default=1.0, gt=0)  # 0.5: a random half of the rows; 2: each row twice
+    cap: int | None = Field(default=None, ge=1)  # at most so many rows come out
+    text_only: bool = False  # rows with an image are refused
+    prefix: str = ""  # what its image paths lack at their beginning
+
+
+class BlendConfig(Config):
+    """Which files are mixed in, and how much of each."""
+
+    sources: dict[str, Source]
+    category_caps: dict[str, int] = Field(default_factory=dict)  # rows of a category, shared in proportion
+    missing: Literal["error", "skip"] = "error"  # skip: go on without files that are not there, and name them
+    image_root: Path | None = None  # rows whose images are not below it are refused; None: not looked at
+    quarantine: Path | None = None  # list of `mmevol data check --quarantine`
+    seed: int = 0  # of the choice of rows
+
+
+@dataclass
+class Account:
+    """One source: rows = usable + refused; of the usable ones `out` rows are written, `unused` not once."""
+
+    category: str
+    rows: int = 0
+    usable: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    unused: int = 0
+    out: int = 0
+
+
+class Blend:
+    """Reads the sources twice: once to count, once to take."""
+
+    def __init__(self, config: BlendConfig) -> None:
+        """Count. Raises UserError for missing files (unless they may be), broken ones, and unknown categories."""
+        self.config = config
+        self.missing = sorted(name for name, source in config.sources.items() if not source.path.is_file())
+        if self.missing and config.missing == "error":
+            named = ", ".join(f"{name} ({config.sources[name].path})" for name in self.missing)
+            raise UserError(f"mix: files not found: {named}; put them there, or set blend.missing=skip")
+        self._quarantine = read_quarantine(config.quarantine) if config.quarantine else {}
+        self._store = ImageStore(config.image_root) if config.image_root else None
+        present = {name: source for name, source in config.sources.items() if name not in self.missing}
+        self.accounts = {name: self._counted(name, source) for name, source in present.items()}
+        categories = {source.category or name for name, source in config.sources.items()}
+        if unknown := set(config.category_caps) - categories:
+            raise UserError(f"mix: no source is of category {', '.join(sorted(unknown))}; valid: {sorted(categories)}")
+        self._share_caps()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The chosen rows, source by source in file order, a repeated row right after itself."""
+        for name, account in self.accounts.items():
+            source = self.config.sources[name]
+            times = _times(account.usable, account.out, f"{self.config.seed}:{name}")
+            account.unused = sum(not count for count in times)
+            usable = (row for row in self._read(name, source) if not isinstance(row, str))
+            for number, row in enumerate(usable):
+                for again in range(times[number]):
+                    yield {**row, "id": f"{name}/{number}" + (f"+{again}" if again else "")}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form: accounts by source, rows and shares by category, and the missing files."""
+        total = sum(account.out for account in self.accounts.values())
+        categories: Counter[str] = Counter()
+        for account in self.accounts.values():
+            assert account.rows == account.usable + account.refused.total()
+            categories[account.category] += account.out
+        return {
+            "rows_out": total,
+            "categories": {
+                name: {"rows": count, "share": round(count / total, 4) if total else 0.0}
+                for name, count in categories.most_common()
+            },
+            "sources": {name: {**vars(acc), "refused": dict(acc.refused)} for name, acc in self.accounts.items()},
+            "missing": self.missing,
+        }
+
+    def _counted(self, name: str, source: Source) -> Account:
+        account = Account(source.category or name)
+        for row in self._read(name, source):
+            account.rows += 1
+            if isinstance(row, str):
+                account.refused[row] += 1
+            else:
+                account.usable += 1
+        wanted = round(account.usable * source.weight)
+        account.out = min(wanted, source.cap) if source.cap else wanted
+        return account
+
+    def _share_caps(self) -> None:
+        """Cut the sources of a category that is over its cap, each in proportion; the sum is the cap exactly."""
+        for category, cap in self.config.category_caps.items():
+            members = [account for account in self.accounts.values() if account.category == category]
+            total = sum(account.out for account in members)
+            if total <= cap:
+                continue
+            exact = [account.out * cap / total for account in members]
+            for account, part in zip(members, exact, strict=True):
+                account.out = int(part)
+            order = sorted(range(len(members)), key=lambda place: (int(exact[place]) - exact[place], place))
+            for place in order[: cap - sum(account.out for account in members)]:
+                members[place].out += 1
+
+    def _read(self, name: str, source: Source) -> Iterator[dict[str, Any] | str]:
+        """Rows as LLaVA has them, or the reason why one is refused."""
+        for row in json_rows(source.path):
+            try:
+                if not isinstance(row, dict):
+                    raise BadRow("not_an_object", "")
+                yield self._checked(row, source)
+            except BadRow as bad:
+                yield bad.reason
+
+    def _checked(self, row: dict[str, Any], source: Source) -> dict[str, Any]:
+        images = from_conversations(row).images
+        if images and source.text_only:
+            raise BadRow("has_image", images[0])
+        names = [source.prefix + name for name in names_in(row)]
+        for name in names:
+            if name in self._quarantine:
+                raise BadRow("image_quarantined", name)
+            if self._store:
+                try:
+                    self._store.path(name)
+                except ImageFailure as failed:
+                    raise BadRow(f"image_{failed.reason}", name) from failed
+        return _llava(row, names)
+
+
+def _llava(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
+    """The row with LLaVA's keys; images without a mark get theirs at the beginning."""
+    turns = [{"from": role, "value": text} for role, text in turns_of(row)]
+    if images and not any("<image>" in turn["value"] for turn in turns):
+        first = next(turn for turn in turns if turn["from"] == "human")
+        first["value"] = "<image>\n" * len(images) + first["value"]
+    picture = {"image": images[0] if len(images) == 1 else images} if images else {}
+    return {**picture, "conversations": turns}
+
+
+def _times(rows: int, wanted: int, seed: str) -> list[int]:
+    """How often each row is taken, so that `wanted` come out: all equally often, the rest a random choice."""
+    if not rows:
+        return []
+    whole, rest = divmod(wanted, rows)
+    chosen = set(random.Random(seed).sample(range(rows), rest))
+    return [whole + (number in chosen) for number in range(rows)]
