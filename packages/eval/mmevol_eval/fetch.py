@@ -172,7 +172,8 @@ def verify(published: PublishedData, benchmark: Benchmark, path: Path) -> tuple[
     """
     if not path.exists():
         raise UserError(missing(published.name, path))
-    checked, wrong = [], []
+    checked: list[str] = []
+    wrong: list[str] = []
     sums = [file.md5 for file in published.files if file.md5 and Path(file.save).name == path.name]
     if sums and path.is_file():
         found = md5(path)
@@ -193,7 +194,8 @@ def verify(published: PublishedData, benchmark: Benchmark, path: Path) -> tuple[
 
 def _pictures(items: Iterable[Item]) -> tuple[list[str], list[str]]:
     """Indices of items without any image, and of those with one that is absent or no picture."""
-    without, broken = [], []
+    without: list[str] = []
+    broken: list[str] = []
     seen: set[Path] = set()
     for item in items:
         if not len(item.images):

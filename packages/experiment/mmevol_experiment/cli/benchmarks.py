@@ -1,4 +1,4 @@
-"""`mmevol fetch`, `verify`, `results`: files of the benchmarks in, a page of results out."""
+"""`mmevol fetch`, `verify`, `results`, `submission`: files of the benchmarks in; pages and files to upload out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(fetch)
     app.command()(verify)
     app.command()(results)
+    app.command()(submission)
 
 
 def fetch(
@@ -75,3 +76,16 @@ def results(
 
     counts = write_results(evaluated, out, benchmarks, title, pictures=pictures)
     print(f"{out}: {counts['wrong']} wrong answers, {counts['listed']} listed, {counts['pictures']} with picture")
+
+
+def submission(
+    benchmark: str,
+    data: Annotated[Path, typer.Option(help="folder with the test split's official questions")],
+    predictions: Annotated[Path, typer.Option(help='lines {"index", "prediction"}')],
+    out: Annotated[Path, typer.Option(help="file to upload")],
+) -> None:
+    """The file that a benchmark's evaluation server takes (VQAv2), checked to be complete."""
+    from mmevol_eval.submission import write_submission
+
+    counts = write_submission(benchmark, data, predictions, out)
+    print(f"{out}: {counts['questions']} questions, {counts['empty']} of them outside the asked part and left empty")
