@@ -44,8 +44,9 @@ def parse_items(text: str) -> Items | None:
     """
     fast = _strict(text, QA_FIELDS, ("question", "answer"))
     if fast is not None:
-        items = [qa_item(raw) for raw in fast if raw is not None]
-        return [item for item in items if item is not None] or None
+        items = [item for raw in fast if raw is not None and (item := qa_item(raw)) is not None]
+        if len(items) == len(fast):
+            return items
     return _tolerant(text, _items_of_reply)
 
 
@@ -57,7 +58,9 @@ def parse_scores(text: str) -> Items | None:
     """
     fast = _strict(text, SCORE_FIELDS, ("improved", "score"))
     if fast is not None:
-        return _all_or_nothing(fast)
+        whole = _all_or_nothing(fast)
+        if whole is not None:
+            return whole
     return _tolerant(text, _scores_of_reply)
 
 
@@ -119,6 +122,8 @@ def _unescaped(body: str) -> str | None:
                 continue
             if isinstance(value, str) and re.match(r'\s*(```\w*\s*)?[\[{"]', value):
                 return _unescaped(value) or value
+    if "\\_" in inner and re.search(r"(?<!\\)_", inner) is None:
+        return inner.replace("\\_", "_")  # escaped for Markdown
     if re.match(r"[\[{\s]+&quot;\w+&quot;\s*:", inner) is not None and '"' not in inner:
         return html.unescape(inner)
     return None
@@ -188,6 +193,11 @@ def _scores_of_reply(text: str) -> Items | None:
     blocks, around = found
     if any(block.broken for block, _ in blocks) or any(_REMAINS.search(words) for words in around):
         return None
+    if len(blocks) > 1 and blocks[-1][0].cut and not blocks[-1][1]:
+        blocks, around = (
+            blocks[:-1],
+            [*around[:-2], around[-1]],
+        )  # the last of several lines was cut: the others are whole
     while len(blocks) > 1 and all(is_schema(raw) for raw in blocks[0][1]):
         blocks, around = blocks[1:], around[1:]
     if len(blocks) > 1:

@@ -1,5 +1,5 @@
 # ruff: noqa: E402, I001 - the paths come first
-"""Table of parsers on the corpus: `python tests/dataengine/parse_corpus/compare.py` (from the repository root)."""
+"""Tables of parsers on both corpora: `python tests/dataengine/parse_corpus/compare.py` (from the repository root)."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
 import json_repair
+import parse_corpus_adversarial_values as adversarial
 import parse_corpus_cases as corpus
 from mmevol_dataengine.parse import parse_items, parse_scores
 
@@ -26,15 +27,20 @@ PARSERS = {
 }
 
 
-def main():
-    cases = corpus.cases()
+def table(name, cases):
     known = sum(case.expected is not None for case in cases)
+    print(f"\n{name}: {len(cases)} replies\n")
     print(f"| parser | recovered of {known} | wrong or falsely accepted | missed |\n|---|---:|---:|---:|")
-    for name, parse in PARSERS.items():
+    for parser, parse in PARSERS.items():
         found = [(parse(case.raw, case.kind), case.expected) for case in cases]
         right = sum(value == expected and value is not None for value, expected in found)
         wrong = sum(value is not None and value != expected for value, expected in found)
-        print(f"| {name} | {right} | {wrong} | {sum(value is None and want is not None for value, want in found)} |")
+        print(f"| {parser} | {right} | {wrong} | {sum(value is None and want is not None for value, want in found)} |")
+
+
+def main():
+    table("first corpus, written with the parser", corpus.cases())
+    table("second corpus, written without looking at it", adversarial.cases())
 
 
 if __name__ == "__main__":

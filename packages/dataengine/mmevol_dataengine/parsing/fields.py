@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from mmevol_dataengine.parsing.reader import Conflict
 
 QA_FIELDS = frozenset({"objects", "skills", "format", "question", "steps", "answer", "answers"})
 SCORE_FIELDS = frozenset({"improved", "score", "reason", "reasons"})
+_PLURALS = {"object": "objects", "skill": "skills", "step": "steps"}
+_LINKS = ("id", "parent")
 _INPUT_KEYS = re.compile(
     r"original|input|before|draft|example|parent|given|source|seed|old|previous|thought|think|reasoning"
 )
@@ -40,6 +41,7 @@ def collect(value: Any, fields: frozenset[str], depth: int = 0) -> Iterator[dict
             yield from found or [None]
     elif isinstance(value, dict):
         keys = {normal_key(key) if isinstance(key, str) else key: key for key in value}
+        keys = {_PLURALS[name] if _PLURALS.get(name, name) not in keys else name: key for name, key in keys.items()}
         if len(fields & keys.keys()) >= 2:
             yield {name: value[key] for name, key in keys.items()}
         else:
@@ -62,8 +64,10 @@ def _unwrap(value: dict[str, Any], fields: frozenset[str], depth: int) -> Iterat
         if len(outputs) != 1:
             raise Doubt
         inner = {outputs[0]: inner[outputs[0]]}
+    links = {name: value[name] for name in _LINKS if name in value} if len(inner) == 1 else {}
     for key in inner:
-        yield from collect(value[key], fields, depth + 1)
+        raws = list(collect(value[key], fields, depth + 1))
+        yield from [{**links, **raw} if raw is not None else None for raw in raws] if len(raws) == 1 else raws
 
 
 def qa_item(raw: dict[str, Any]) -> dict[str, Any] | None:
@@ -157,13 +161,28 @@ def _joined(raw: dict[str, Any], key: str) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, dict):
-        parts = list(value.values())
-        if len(parts) > 1 and not all(_ends_clause(one, two) for one, two in itertools.pairwise(parts)):
-            return None
-        value = parts
+        value = _parts(list(value.values()))
     if not isinstance(value, list) or not value or not all(_text(part) for part in value):
         return None
     return " ".join(value)
+
+
+def _parts(parts: list[Any]) -> list[str] | None:
+    """Parts of a mapping so that joining them by spaces gives one text; None where that is not sure."""
+    joined: list[str] = []
+    for part in parts:
+        if not _text(part) or (joined and not (_touches(joined[-1], part) or _ends_clause(joined[-1], part))):
+            return None
+        if joined and _touches(joined[-1], part):
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return joined
+
+
+def _touches(one: str, two: str) -> bool:
+    """Is the space between two parts already in one of them?"""
+    return one[-1:].isspace() or two[:1].isspace()
 
 
 def _ends_clause(one: Any, two: Any) -> bool:

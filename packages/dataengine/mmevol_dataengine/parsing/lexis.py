@@ -10,7 +10,7 @@ SEPARATORS = ",，;；、"
 QUOTES = "\"“”„'‘’＂"
 
 FIELDS = (
-    "objects|skills|format|question|steps|answers?|manipulation|description|improved|score|reasons?|"
+    "objects?|skills?|format|question|steps?|answers?|manipulation|description|improved|score|reasons?|"
     "id|parent|image_position|confidence"
 )
 _COLON = r"\s*[:：]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from mmevol_dataengine.parsing.lexis import OPEN_LIST, QUOTES, BrokenError, CutError, key_at, skip
+from mmevol_dataengine.parsing.lexis import ITEM_START, OPEN_LIST, QUOTES, BrokenError, CutError, key_at, skip
 from mmevol_dataengine.parsing.reader import Block, read_block
 
 _THINK = "think|thinking|thought|thoughts|reasoning|analysis|reflection|scratchpad|draft|planning|internal"
@@ -46,7 +46,8 @@ _RETRACTED = re.compile(
     r"\b(ignore|disregard|discard|scrap)\b.{0,40}\b(above|that|this|previous|it|draft)\b"
     r"|\b(above|that|this)\b.{0,20}\b(is|was|are|were) (wrong|incorrect|(only |just )?an? (example|draft))"
     r"|\b(final|revised|corrected|updated|improved|better|here (is|are))\b[^\n.!?]{0,60}:\s*(```\w*)?\s*[\[{]?\s*$"
-    r"|~~\s*$|\bnot (the )?final\b",
+    r"|(?<!~)~~\s*$|\bnot (the )?final\b|\bon (second thought|reflection)\b"
+    r"|\bshould (rather |actually )?(be|have been) \d",
     re.IGNORECASE | re.DOTALL,
 )
 _MAX_TRIES = 200
@@ -115,7 +116,10 @@ def _try_block(text: str, position: int) -> Block | None:
         return None
     try:
         return read_block(text, position)
-    except (BrokenError, CutError):
+    except CutError:
+        last = ITEM_START.match(text, position) and not ITEM_START.search(text, position + 1)
+        return Block(position, len(text), cut=True) if last else None
+    except BrokenError:
         return None
 
 
