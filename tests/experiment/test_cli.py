@@ -94,10 +94,26 @@ def test_a_folder_in_place_of_a_file_is_named(tmp_path):
     assert str(tmp_path) in refusal("parse", "qas", "--jsonl", tmp_path)
 
 
-def test_an_unknown_kind_is_a_usage_error():
-    status, out, error = mmevol("parse", "poems")
-    assert (status, out) == (2, "")
-    assert "'qas', 'score'" in error
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            ("parse", "poems"),
+            "value for 'kind': 'poems' is not one of 'qas', 'score' (mmevol parse --help says more)",
+        ),
+        (("parse",), "missing argument 'kind'. Choose from: qas, score (mmevol parse --help says more)"),
+        (("runn",), "no such command 'runn'. Did you mean 'run'? (mmevol --help says more)"),
+        (("score", "--nope"), "no such option: --nope (mmevol score --help says more)"),
+    ],
+)
+def test_a_usage_error_is_one_line_that_says_where_help_is(typed, said):
+    assert said in refusal(*typed)
+
+
+def test_no_command_at_all_shows_the_commands():
+    status, _, error = mmevol()
+    assert status == 2
+    assert error.startswith("Usage: mmevol") and "run" in error and error.count("\n") > 5
 
 
 def test_labels_of_the_answer_mode_cover_answer_and_end_token(file):

@@ -36,12 +36,14 @@ def main() -> None:
     secrets.register(os.environ)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="mmevol", standalone_mode=False)
     except UserError as error:
         sys.exit(_say(str(error), error.status))
     except USAGE_ERROR as error:
-        error.show()
-        sys.exit(2)
+        if len(sys.argv) == 1:
+            error.show()  # no command at all: what there is
+            sys.exit(2)
+        sys.exit(_say(_usage(error), 2))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_say("interrupted; the same command continues", INTERRUPTED))
     except BrokenPipeError:
@@ -52,6 +54,13 @@ def main() -> None:
             raise
         sys.exit(_say(f"{error.filename}: {error.strerror}", 2))  # a folder instead of a file, no permission, disk full
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: typer.BadParameter) -> str:
+    """What is wrong with the words typed, and where the right ones are."""
+    text = error.format_message().replace("Value error, ", "").rstrip(".")
+    command = error.ctx.command_path if error.ctx else "mmevol"
+    return f"{text[0].lower()}{text[1:]} ({command} --help says more)"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
