@@ -63,3 +63,11 @@ def test_root_verb_and_noun(question, expected):
     assert root(question)[0] == expected[0]
     if expected[1] != "-":
         assert root(question)[1] == expected[1]
+
+
+def test_the_long_tail_sets_the_most_frequent_objects_beside_their_mentions_before():
+    def item(*objects):
+        return QA(id="q", question="What?", answer="That", objects=objects)
+
+    sample = Sample(id="s", images=("a.png",), rounds=((item("Cup"),), (item("cup", "spoon"),), (item("spoon"),)))
+    assert analyse([sample])["long_tail"] == [["spoon", 0, 2], ["cup", 1, 1]]

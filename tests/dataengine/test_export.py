@@ -1,11 +1,13 @@
 """Parquet holds the whole lineage and comes back unchanged, by our reader and by `datasets`."""
 
+import json
+
 import datasets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmevol_core.sample import QA, Box, Sample, Step, Text
-from mmevol_dataengine.export import from_parquet, to_parquet
+from mmevol_dataengine.export import from_parquet, to_llama_factory, to_ms_swift, to_parquet
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 corners = st.sampled_from([(0.0, 0.25, 0.5, 1.0), (0.125, 0.5, 0.75, 0.875)])
@@ -47,3 +49,43 @@ def test_datasets_loads_it_by_its_card(tmp_path, monkeypatch):
     (row,) = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     assert row["rounds"][1][0]["parent"] == row["rounds"][0][0]["id"] == "a"
     assert "MIT" in (tmp_path / "set" / "README.md").read_text()
+
+
+def talk(question, answer):
+    return {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
+
+
+ROWS = [
+    {"id": "a", "image": "x.png", **talk("<image>\nWhat?", "A cup")},
+    {"id": "b", "image": ["x.png", "y.png"], **talk("<image>\n<image>\nSame?", "No")},
+    {"id": "c", **talk("Hello", "Hi")},
+]
+
+
+def loaded(path, tmp_path):
+    return list(datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache")))
+
+
+def test_llama_factory_finds_file_and_columns_and_every_row_loads(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    (tmp_path / "conversations.json").write_text(json.dumps(ROWS))
+    assert to_llama_factory(tmp_path / "conversations.json", tmp_path / "out", "evolved") == 3
+    info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())["evolved"]
+    assert info["formatting"] == "sharegpt"
+    rows = loaded(tmp_path / "out" / info["file_name"], tmp_path)
+    assert [row[info["columns"]["images"]] for row in rows] == [["x.png"], ["x.png", "y.png"], []]
+    for row in rows:  # as many marks as images, or LLaMA-Factory refuses the row
+        marks = sum(turn["value"].count("<image>") for turn in row[info["columns"]["messages"]])
+        assert marks == len(row["images"])
+
+
+def test_ms_swift_gets_messages_with_roles(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    (tmp_path / "conversations.json").write_text(json.dumps(ROWS))
+    assert to_ms_swift(tmp_path / "conversations.json", tmp_path / "out") == 3
+    first, _, text = loaded(tmp_path / "out" / "mmevol.jsonl", tmp_path)
+    assert first["messages"] == [
+        {"role": "user", "content": "<image>\nWhat?"},
+        {"role": "assistant", "content": "A cup"},
+    ]
+    assert text["images"] == []

@@ -114,7 +114,10 @@ class Analysis:
                 figures.add(item)
 
     def as_dict(self) -> dict[str, Any]:
-        """`rounds`: figures per round; `before` (the seed), `after` (all later rounds), and what is new there."""
+        """`rounds`: figures per round; `before` (the seed), `after` (all later rounds), and what is new there.
+
+        `long_tail` has the most frequent objects after evolution: [name, mentions before, mentions after].
+        """
         before, after = self._rounds.get(0, Figures()), Figures()
         for number, figures in self._rounds.items():
             if number:
@@ -124,6 +127,7 @@ class Analysis:
             "rounds": {str(number): figures.as_dict() for number, figures in sorted(self._rounds.items())},
             "before": before.as_dict(),
             "after": after.as_dict(),
+            "long_tail": [[name, before.objects[name], count] for name, count in after.objects.most_common(HEAD)],
             "new_objects": len(new),
             "new_objects_share": sum(after.objects[name] for name in new) / max(1, after.objects.total()),
             "root_rule": "first known verb of the question, first content word after it",

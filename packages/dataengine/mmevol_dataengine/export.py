@@ -1,6 +1,7 @@
-"""Evolved records for others: Parquet with the whole lineage for `datasets.load_dataset`, LLaVA JSON for trainers.
+"""Evolved records for others: Parquet with the whole lineage for `datasets.load_dataset`, conversations for trainers.
 
-LLaVA JSON is what the stage `mixture` writes; LLaVA, LLaMA-Factory and ms-swift read it as it is.
+LLaVA reads what the stage `mixture` writes. LLaMA-Factory wants every row's images as a list and a description of the
+columns, ms-swift messages with role and content; both find `<image>` in the text as LLaVA does.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmevol_core.files import replacing
+from mmevol_core.files import replacing, write_json, write_jsonl
+from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import Sample, from_dict, to_dict
+from mmevol_dataengine.check import names_in
 
 SHARD_ROWS = 20_000
 
@@ -83,6 +87,42 @@ def to_parquet(samples: Iterable[Sample], out_dir: Path, shard_rows: int = SHARD
     with replacing(out_dir / "README.md") as file:
         file.write(card.encode())
     return records
+
+
+def to_llama_factory(conversations: Path, out_dir: Path, name: str = "mmevol") -> int:
+    """Write `NAME.json` and the `dataset_info.json` that makes it known; return the number of rows.
+
+    Image paths stay relative: pass the image root as `media_dir`.
+    """
+    count = 0
+    with replacing(out_dir / f"{name}.json") as file:
+        for row in json_rows(conversations):
+            file.write(b",\n" if count else b"[\n")
+            row = {"id": row["id"], "images": list(names_in(row)), "conversations": row["conversations"]}
+            file.write(orjson.dumps(row))
+            count += 1
+        file.write(b"\n]\n" if count else b"[]\n")
+    columns = {"messages": "conversations", "images": "images"}
+    write_json(
+        out_dir / "dataset_info.json",
+        {name: {"file_name": f"{name}.json", "formatting": "sharegpt", "columns": columns}},
+    )
+    return count
+
+
+def to_ms_swift(conversations: Path, out_dir: Path, name: str = "mmevol") -> int:
+    """Write `NAME.jsonl` with `messages` and `images`; return the number of rows.
+
+    Image paths stay relative: set ROOT_IMAGE_DIR to the image root.
+    """
+    roles = {"human": "user", "gpt": "assistant"}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for row in json_rows(conversations):
+            turns = [{"role": roles.get(t["from"], t["from"]), "content": t["value"]} for t in row["conversations"]]
+            yield {"id": row["id"], "messages": turns, "images": list(names_in(row))}
+
+    return write_jsonl(out_dir / f"{name}.jsonl", rows())
 
 
 def from_parquet(folder: Path) -> Iterator[Sample]:

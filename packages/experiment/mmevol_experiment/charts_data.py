@@ -121,6 +121,32 @@ def sunburst(pairs: Mapping[str, float], title: str, most: int = 12) -> str:
     return _svg(2 * middle, parts, title)
 
 
+def tail(rows: Sequence[tuple[str, float, float]], title: str) -> str:
+    """A bar for each (name, before, after), after in the colour of the second series and before in front of it.
+
+    The heights are logarithms, for the head is hundreds of times the tail.
+    """
+    if not rows:
+        return ""
+    left, top, bottom, height = 46, 40, 24, 240
+    most = math.log10(1 + max(max(before, after) for _, before, after in rows))
+    wide = (WIDTH - left - 16) / len(rows)
+
+    def high(count: float) -> float:
+        return math.log10(1 + count) / most * (height - top - bottom)
+
+    parts = [_text(left, 16, title, "start", "strong"), *_key(["before", "after"], left + 320)]
+    for power in range(int(most) + 1):
+        y = height - bottom - high(10**power)
+        parts += [_line(left, y, WIDTH - 16, y, "grid"), _text(left - 6, y + 4, f"{10**power:g}", "end", "tick")]
+    for place, (name, before, after) in enumerate(rows):
+        x, label = left + place * wide, f"{place + 1}. {name}: {before:g} before, {after:g} after"
+        parts.append(_bar(x, height - bottom - high(after), wide * 0.9, high(after), 1, label))
+        parts.append(_bar(x, height - bottom - high(before), wide * 0.9, high(before), 0, label) if before else "")
+    parts.append(_text(WIDTH - 16, height - 6, f"rank 1 to {len(rows)}", "end", "tick"))
+    return _svg(height, parts, title)
+
+
 def domains(groups: Mapping[str, Mapping[str, float]], title: str = "Records by domain and source") -> str:
     """A block of bars for each domain, one bar a source, with counts."""
     if not groups:

@@ -1,4 +1,4 @@
-"""`mmevol data check|import|curate|export|stats|show` and `mmevol parse`."""
+"""`mmevol data check|import|curate|mix|export|stats|figures|show` and `mmevol parse`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import typer
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
 from mmevol_core.sample import Sample, read_samples
-from mmevol_experiment.cli.data_curate import curate
+from mmevol_experiment.cli.data_curate import curate, mix
+from mmevol_experiment.cli.data_figures import figures
 
 if TYPE_CHECKING:
     from mmevol_core.images import ImageStore
@@ -54,11 +55,23 @@ class Form(StrEnum):
 
     parquet = "parquet"
     llava = "llava"
+    llama_factory = "llama_factory"
+    ms_swift = "ms_swift"
+
+
+class TrainingSample(StrEnum):
+    """What one training sample is."""
+
+    image_round = "image_round"
+    image = "image"
+    item = "item"
+    latest = "latest"
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    data.command()(curate)
+    for command in (curate, mix, figures):
+        data.command()(command)
     app.add_typer(data, name="data")
     app.command()(parse)
 
@@ -169,17 +182,36 @@ def import_(
 
 
 @data.command()
-def export(records: Records, out: Path, form: Annotated[Form, typer.Option("--as")] = Form.parquet) -> None:
-    """Write records as Parquet for `datasets`, or every round as LLaVA JSON for other trainers."""
-    if form is Form.parquet:
-        from mmevol_dataengine.export import to_parquet
+def export(
+    records: Annotated[
+        Path, typer.Argument(help="JSONL of records; for trainers also conversations.json of a mixture")
+    ],
+    out: Path,
+    form: Annotated[Form, typer.Option("--as")] = Form.parquet,
+    sample: Annotated[TrainingSample, typer.Option(help="trainers: what one sample is")] = TrainingSample.image_round,
+) -> None:
+    """Write records as Parquet for `datasets`, or as conversations for LLaVA, LLaMA-Factory or ms-swift."""
+    from mmevol_dataengine import export as forms
 
-        print(f"{to_parquet(read_samples(records), out)} records in {out}")
+    if form is Form.parquet:
+        print(f"{forms.to_parquet(read_samples(records), out)} records in {out}")
         return
+    path = records if records.suffix == ".json" else _conversations(records, out, sample)
+    if form is not Form.llava:
+        write = forms.to_llama_factory if form is Form.llama_factory else forms.to_ms_swift
+        print(f"{write(path, out)} rows in {out}")
+        if path != records:
+            path.unlink()
+
+
+def _conversations(records: Path, out: Path, sample: TrainingSample) -> Path:
+    """Every round of the records as LLaVA JSON, no format sentence added."""
     from mmevol_dataengine.mixture import MixtureConfig, run
 
-    result = run(MixtureConfig(arm="evolved", short_answers="none", letter_answers=False), {"evolved": records}, out)
+    config = MixtureConfig(arm="evolved", short_answers="none", letter_answers=False, sample=sample.value)
+    result = run(config, {"evolved": records}, out)
     print(f"{result.metrics['rows_out']} rows in {result.files['conversations']}")
+    return result.files["conversations"]
 
 
 @data.command()

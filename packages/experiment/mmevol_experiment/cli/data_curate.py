@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError, unknown
-from mmevol_core.files import read_json
+from mmevol_core.files import read_json, replacing, write_json
 from mmevol_experiment.charts_data import domains, standalone
 from mmevol_experiment.compose import choices, conf_folder
 
@@ -45,6 +45,28 @@ def curate(
     for name in ("records", "items", "relevance"):
         print(f"{name}: {orjson.dumps(result.metrics[name]).decode()}")
     print(f"{result.files['seed']}, figure: {figure}")
+
+
+def mix(
+    out: Annotated[Path, typer.Argument(help="folder that gets conversations.json and accounts.json")],
+    overrides: Overrides = None,
+) -> None:
+    """Mix instruction data by weights and caps, without records of ours: blend=table5 unless said otherwise."""
+    from mmevol_dataengine.blend import Blend, BlendConfig
+
+    blend = Blend(fit(BlendConfig, composed({"blend": "table5"}, overrides or [])["blend"], "blend"))
+    written = 0
+    with replacing(out / "conversations.json") as file:
+        for row in blend.rows():
+            file.write((b",\n" if written else b"[\n") + orjson.dumps(row))
+            written += 1
+        file.write(b"\n]\n" if written else b"[]\n")
+    accounts = blend.as_dict()
+    write_json(out / "accounts.json", accounts)
+    for name, category in accounts["categories"].items():
+        print(f"{name:<18} {category['rows']:>9} rows  {100 * category['share']:5.1f} %")
+    missing = f", missing: {', '.join(accounts['missing'])}" if accounts["missing"] else ""
+    print(f"{written} rows in {out / 'conversations.json'}{missing}")
 
 
 def composed(groups: Mapping[str, str], overrides: Sequence[str]) -> dict[str, Any]:
