@@ -1,11 +1,13 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import MMEVOL, VLMEVALKIT, Item
 from mmevol_eval.benchmarks import find, gqa
 from mmevol_eval.grading import loose, vqa, yes_no
 from mmevol_eval.grading.tsv import answers_of
+from mmevol_eval.protocol import default_rules
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,7 @@ def test_unanimous_references_are_compared_raw():
     assert vqa.accuracy("Yes", ["yes"] * 10, True) == 1  # the kit always normalises
 
 
+@settings(deadline=None)  # what is measured is another process's work as well
 @given(st.text())
 def test_no_text_can_break_the_word_rules(text):
     for keep in (True, False):
@@ -105,6 +108,11 @@ def test_gqa_strips_case_in_the_kit_final_periods_in_llava_and_nothing_officiall
         ("106", "100", False),
         ("about 98 or 40", "100", True),  # any number of two and more digits
         ("7", "7%", True),
+        ("5 cm", "5", True),  # a number and one word: the word is a unit
+        ("5cm", "5", True),
+        ("3 apples.", "3", True),
+        ("3b", "3", False),
+        ("3 or 4 apples", "3", False),  # official as well: single digits inside a text are not found
         ("b", "b.", True),
         ("b and c", "b", False),  # a single letter wants equality
         ("[1, 2]", "[1, 2]", True),
@@ -132,6 +140,7 @@ def test_a_cell_of_answers_is_a_list_only_when_it_is_a_list_literal(cell, answer
 
 
 @pytest.mark.parametrize("name", ["MME", "POPE", "MMStar", "HallusionBench", "AI2D_TEST", "OCRBench", "TextVQA", "GQA"])
+@settings(deadline=None)
 @given(reply=st.text(), answer=st.text())
 def test_no_reply_and_no_answer_can_break_a_grader(name, reply, answer):
     item = Item(index="1", question="?", answer=answer, options={"A": answer, "B": "x"})
@@ -140,3 +149,17 @@ def test_no_reply_and_no_answer_can_break_a_grader(name, reply, answer):
         assert 0 <= verdict.score <= 1
         assert verdict.method in {"rule", "none"}
         assert verdict.score == 0 or verdict.method == "rule"
+
+
+def test_self_instruct_takes_the_official_rules_where_their_models_are_installed(tmp_path, monkeypatch):
+    benchmark = find("MMSInst")
+    monkeypatch.setattr(loose, "_tagger", lambda: None)
+    monkeypatch.setattr(loose, "_wordnet", lambda: None)
+    assert default_rules(benchmark, tmp_path) == "official"
+
+    def absent():
+        raise UserError("not installed")
+
+    monkeypatch.setattr(loose, "_wordnet", absent)
+    assert default_rules(benchmark, tmp_path) == "without_nlp"
+    assert default_rules(find("VQAv2"), tmp_path) == "official"

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from mmevol_core.config import Config
 from mmevol_core.errors import unknown
 
@@ -140,6 +142,7 @@ class Benchmark:
     aliases: tuple[str, ...] = ()
     rules: tuple[str, ...] = (VLMEVALKIT, VLMEVALKIT_02RC1, MMEVOL)
     needs_judge: bool = False  # nothing useful comes out without one
+    official_here: Callable[[], bool] = lambda: True  # whether this machine has what the official rules need
     group: GradeAll | None = None
     guess: GradeAll | None = None  # grades with the official tool's random letters, where those can be reproduced
     notes: str = ""  # what a reader of the score must know
@@ -174,6 +177,17 @@ def without_fallback(rules: str) -> str:
     return rules.removesuffix(FALLBACK)
 
 
+class BenchmarkSettings(Config):
+    """What one benchmark may have of its own; None: as `EvaluateConfig` says for all."""
+
+    path: Path | None = None  # file or folder in place of the one from stage `benchmarks`
+    prompts: str | None = None
+    rules: str | None = None
+    judge: str | None = None
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)  # a preview: about the first so many items, clusters kept whole
+
+
 class PublishedFile(Config):
     """One file to download. `save` and `unpack` are relative to the folder of all benchmarks."""
 
@@ -191,3 +205,4 @@ class PublishedData(Config):
     where: str  # in words
     files: tuple[PublishedFile, ...]
     items: int | None = None  # rows as published
+    settings: BenchmarkSettings = BenchmarkSettings()

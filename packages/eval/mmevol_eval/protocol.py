@@ -9,7 +9,7 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, file_digest
-from mmevol_eval.benchmark import Benchmark
+from mmevol_eval.benchmark import OFFICIAL, Benchmark
 from mmevol_eval.grading.judging import PROMPT_VERSION
 
 STORED = "stored"  # prompts and decoding are not known when stored predictions are scored
@@ -59,5 +59,6 @@ def data_hash(path: Path) -> str:
 
 
 def default_rules(benchmark: Benchmark, data: Path) -> str:
-    """The rules used when none are named: those of the official evaluator for a folder of official files."""
-    return "official" if data.is_dir() and "official" in benchmark.rules else benchmark.rules[0]
+    """The rules when none are named: the official evaluator's for a folder of official files, where they can run."""
+    official = data.is_dir() and OFFICIAL in benchmark.rules and benchmark.official_here()
+    return OFFICIAL if official else benchmark.rules[0]

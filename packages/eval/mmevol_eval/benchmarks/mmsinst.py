@@ -6,8 +6,9 @@ Prompt: the question, then (no space) a request to end in `The answer is <answer
 Unparsed: nothing is; every reply is compared. A maze reply without a marker scores 0.
 Formula: share of right answers per source, `SUMMARY` questions left out (their ROUGE-L is reported); mazes: mean share
 of the route's markers that the reply names. Headline: plain mean over the sources.
-`official` (the default of `mmevol score`) strips units with spaCy's small English model and accepts WordNet synonyms;
-`without_nlp` (the default of an evaluation, since those models may be absent) leaves both out.
+`official` drops units by the parts of speech of spaCy's small English model and accepts WordNet synonyms; it is the
+default where both are installed. `without_nlp`, the default elsewhere, drops the one word after a lone number and knows
+no synonyms. The protocol beside a score says which it was.
 Source: Zhang et al. 2024, zwq2018/Multi-modal-Self-instruct, `scripts/eval_vqa.py`.
 """
 
@@ -89,7 +90,9 @@ def _accuracy(rows: Sequence[Graded]) -> float:
 BENCHMARK = Benchmark(
     name="MMSInst",
     aliases=("Multi-modal-Self-instruct", "MMSI"),
-    version="1",
+    version="2",  # 2: `without_nlp` drops the word after a lone number
+    official_here=loose.nlp_here,
+    notes="without_nlp: no parts of speech, no synonyms; official needs spaCy's en_core_web_sm and nltk's WordNet",
     rules=(WITHOUT_NLP, OFFICIAL, VLMEVALKIT, MMEVOL),
     load=load,
     prompt=prompt,

@@ -13,18 +13,28 @@ TOLERANCE = 0.05  # relative error that still counts as the same number
 _FINAL = re.compile(r"the answer is (.*?)(?:\.\s|$)")
 _NUMBER = re.compile(r"\d[\d,]*\.?\d+")  # two or more digits, as in the source
 _MARKER = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]")
+_MEASURE = re.compile(
+    r"([-+]?\d[\d,]*(?:\.\d+)?)(?:\s+[^\W\d_]+|\s*(?:[kcm]?m|k?g|mg|ft|mph|[kmgt]b))"
+)  # a number and one word; a unit may touch the number
 _LETTERS = ("a", "b", "c", "d")
 
 
 def prepared(text: str, periods: int, nlp: bool) -> str:
-    """Lower case, the part after "the answer is", final periods (up to `periods`), percent and degree sign dropped."""
+    """Lower case, the part after "the answer is", final periods (up to `periods`), percent and degree sign dropped.
+
+    Then units: with `nlp` as the source does, by parts of speech; without it, the one word of a text that is a number
+    and a word, which is the common case.
+    """
     text = text.strip().lower()
     stated = _FINAL.search(text)
     text = stated[1] if stated else text
     for _ in range(periods):
         text = text.removesuffix(".")
     text = text.removesuffix("%").removesuffix("°c")
-    return without_units(text) if nlp else text
+    if nlp:
+        return without_units(text)
+    measure = _MEASURE.fullmatch(text)
+    return measure[1] if measure else text
 
 
 def right(said: str, gold: str, nlp: bool) -> bool:
@@ -90,6 +100,16 @@ def without_units(text: str) -> str:
         words.append(token.text)
         after_number = token.pos_ == "NUM"
     return " ".join(words)
+
+
+def nlp_here() -> bool:
+    """Whether spaCy's model and WordNet are installed."""
+    try:
+        _tagger()
+        _wordnet()
+    except UserError:
+        return False
+    return True
 
 
 @cache
