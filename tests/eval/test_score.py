@@ -71,6 +71,17 @@ def test_hallusionbench_wants_whole_figures_and_whole_questions(tmp_path):
     assert scores["Avg"] == pytest.approx(175 / 3)
 
 
+def test_seedbench_is_counted_overall_and_by_dimension(tmp_path):
+    # Right, wrong, right: 2 of 3 overall; Scene Understanding 1 of 2, Text Recognition 1 of 1.
+    rows = [
+        {"index": str(n), "answer": "A", "A": "cat", "B": "dog", "category": category}
+        for n, category in enumerate(("Scene Understanding", "Scene Understanding", "Text Recognition"))
+    ]
+    result = score_file("SEEDBench", *files(tmp_path, rows, ["A", "(B)", "cat"]))
+    assert result["headline"]["value"] == pytest.approx(200 / 3)
+    assert (result["scores"]["Scene Understanding"], result["scores"]["Text Recognition"]) == (50, 100)
+
+
 def test_mmmu_turns_an_open_question_into_a_choice_of_two(tmp_path):
     rows = [{"index": str(n), "answer": "7 cm", "A": "", "B": "", "split": "validation"} for n in (1, 2)]
     result = score_file("MMMU_DEV_VAL", *files(tmp_path, rows, ["It is 7 cm", "8"]))

@@ -28,6 +28,7 @@ MODULES = {
     "MMBench": "mmbench",
     "ScienceQA": "scienceqa",
     "TextVQA": "textvqa",
+    "SEEDBench_IMG": "seedbench_img",
 }
 
 
