@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 from torch.utils.data import Dataset
 
 from mmevol_core.errors import UserError
-from mmevol_core.files import read_json
+from mmevol_core.files import digest, file_digest
+from mmevol_core.json_stream import json_rows
 from mmevol_train.anyres import Pinpoints, grid
 from mmevol_train.conversation import (
     IGNORED,
@@ -33,8 +38,11 @@ from mmevol_train.conversation import (
     special_tokens,
     template,
 )
+from mmevol_train.corpus import BATCH_ROWS, Corpus, Picture, Refused, Row, in_memory, read, to_batch, write
 from mmevol_train.images import Views, cut, image_size, locate_image, read_views
 from mmevol_train.labels import newline_ids, row_problem
+
+CORPUS_VERSION = 1  # raise when rows are made in another way
 
 
 @dataclass(frozen=True)
@@ -54,77 +62,74 @@ class Reading:
     patch: int
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture of a row: its path under the image root, (width, height) in pixels, and its tokens."""
-
-    name: str
-    size: tuple[int, int]
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """One conversation ready to train on; an image slot is one id until the row is asked for."""
-
-    number: int  # position in the file
-    ids: NDArray[np.int32]
-    supervised: NDArray[np.bool_]
-    pictures: tuple[Picture, ...]
-
-    @property
-    def length(self) -> int:
-        """Tokens with images expanded."""
-        return len(self.ids) + sum(picture.tokens - 1 for picture in self.pictures)
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Rows that can be trained on, and the count of every one that cannot, by reason."""
-
-    rows: list[Row]
-    rows_in: int
-    refused: Counter[str]
-    examples: dict[str, list[int]]  # reason to the first few row numbers
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each row, images expanded."""
-        return np.array([row.length for row in self.rows], np.int64)
-
-    @property
-    def supervised(self) -> NDArray[np.int64]:
-        """Supervised tokens of each row."""
-        return np.array([int(row.supervised.sum()) for row in self.rows], np.int64)
-
-    def accounting(self) -> dict[str, Any]:
-        """Rows in = kept + refused by reason, asserted."""
-        assert self.rows_in == len(self.rows) + self.refused.total()
-        return {"in": self.rows_in, "kept": len(self.rows), "eliminated": dict(self.refused), "failed": {}}
-
-
-def read_corpus(path: Path, images: Path, reading: Reading, max_bad_share: float) -> Corpus:
+def read_corpus(
+    path: Path, images: Path, reading: Reading, max_bad_share: float, cache: Path | None = None, workers: int = 0
+) -> Corpus:
     """Tokenise a LLaVA JSON file; pictures are only asked for their size.
+
+    With `cache`, a folder, the rows are kept there as an Arrow file named by the digest of everything they depend on
+    (file, image root, tokenizer, template, geometry), and mapped when it is there already. `workers` processes share
+    the work of writing it.
 
     Raises:
         UserError: when the file holds no list, or more than `max_bad_share` of its rows are refused.
     """
-    stored = read_json(path)
-    if not isinstance(stored, list) or not stored:
+    if cache is None:
+        corpus = in_memory(_batches(path, images, reading, workers))
+    else:
+        file = cache / f"{corpus_digest(path, images, reading)}.arrow"
+        if not file.is_file():
+            write(file, _batches(path, images, reading, workers))
+        corpus = read(file)
+    if not corpus.rows_in:
         raise UserError(f"{path} must hold a non-empty JSON list of rows with `conversations`")
-    rows, refused, examples = [], Counter[str](), dict[str, list[int]]()
+    _refuse_too_many(path, corpus, max_bad_share)
+    return corpus
+
+
+def corpus_digest(path: Path, images: Path, reading: Reading) -> str:
+    """Digest of what the rows of a corpus depend on; pictures count by their root, and are checked when opened."""
+    if not path.is_file():
+        raise UserError(f"file not found: {path}")
+    values = {name: getattr(reading, name) for name in reading.__dataclass_fields__ if name != "tokenizer"}
+    return digest([CORPUS_VERSION, file_digest(path), str(images.resolve()), reading.tokenizer.to_str(), values])
+
+
+def _batches(path: Path, images: Path, reading: Reading, workers: int) -> Iterator[tuple[int, pa.RecordBatch, Refused]]:
+    """Rows in parts, in the order of the file."""
+    parts = _parts(json_rows(path))
+    if workers < 2:
+        for start, rows in parts:
+            yield _batch(start, rows, images, reading)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting: deque[Future[tuple[int, pa.RecordBatch, Refused]]] = deque()
+        for start, rows in parts:
+            waiting.append(pool.submit(_batch, start, rows, images, reading))
+            if len(waiting) > 2 * workers:  # what is read ahead is held in memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _parts(rows: Iterable[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """(number of the first row, rows) of each part."""
+    iterator, start = iter(rows), 0
+    while part := list(islice(iterator, BATCH_ROWS)):
+        yield start, part
+        start += len(part)
+
+
+def _batch(start: int, stored: list[Any], images: Path, reading: Reading) -> tuple[int, pa.RecordBatch, Refused]:
+    rows, refused = [], Refused(Counter(), {})
     sizes: dict[str, tuple[int, int]] = {}
     special = special_tokens(reading.tokenizer)
-    for number, row in enumerate(stored):
+    for number, row in enumerate(stored, start):
         try:
             rows.append(_row(number, row, images, reading, sizes, special))
         except BadRow as problem:
-            refused[str(problem)] += 1
-            examples.setdefault(str(problem), []).append(number)
-            del examples[str(problem)][5:]
-    corpus = Corpus(rows, len(stored), refused, examples)
-    _refuse_too_many(path, corpus, max_bad_share)
-    return corpus
+            refused.add(number, str(problem))
+    return len(stored), to_batch(rows), refused
 
 
 class Conversations(Dataset[dict[str, Any]]):
@@ -143,15 +148,17 @@ class Conversations(Dataset[dict[str, Any]]):
         """ids (T,) int64, labels (T,) int64 with -100 where nothing is learned, views [(n, 3, tile, tile)], sizes."""
         row = self._rows[index]
         ids, labels = expand(row, self._slot)
-        views = [self._views(row, picture.name) for picture in row.pictures]
+        views = [self._views(row, picture) for picture in row.pictures]
         sizes = [(picture.size[1], picture.size[0]) for picture in row.pictures]
         return {"ids": ids, "labels": labels, "views": views, "sizes": sizes, "row": row.number}
 
-    def _views(self, row: Row, name: str) -> Views:
+    def _views(self, row: Row, picture: Picture) -> Views:
+        name = picture.name
         if name in self._cache:
             return self._cache[name]
         try:
-            views = read_views(locate_image(self._images, name), self._reading.pinpoints, self._reading.tile)
+            path = locate_image(self._images, name)
+            views = read_views(path, self._reading.pinpoints, self._reading.tile, picture.size)
         except BadRow as problem:
             raise UserError(f"row {row.number}, image {name}: {problem}; mend the image or remove the row") from problem
         if views.nbytes <= self._room:

@@ -42,10 +42,12 @@ def image_size(root: Path, name: str) -> tuple[int, int]:
         raise BadRow("image cannot be read") from error
 
 
-def read_views(path: Path, pinpoints: Pinpoints, tile: int) -> Views:
-    """Open a picture and cut it; BadRow when it cannot be decoded."""
+def read_views(path: Path, pinpoints: Pinpoints, tile: int, size: tuple[int, int] | None = None) -> Views:
+    """Open a picture and cut it; BadRow when it cannot be decoded or is not of that (width, height) any more."""
     try:
         with Image.open(path) as image:
+            if size is not None and image.size != size:
+                raise BadRow(f"image was {size[0]}x{size[1]} pixels when the run began")
             return cut(image.convert("RGB"), pinpoints, tile)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise BadRow("image cannot be decoded") from error
