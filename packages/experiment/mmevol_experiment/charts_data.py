@@ -14,7 +14,7 @@ svg { font: 12px system-ui, sans-serif; background: #fff; }
 text { fill: #222; } .tick { fill: #666; font-size: 11px; } .strong { font-weight: 600; }
 .axis, .grid { stroke: #bbb; } .grid { stroke-opacity: .4; }
 .s0 { fill: #3b6fb5; } .s1 { fill: #d9822b; } .s2 { fill: #3f9a63; } .s3 { fill: #8a5cb8; } .s4 { fill: #b9433f; }
-.s5 { fill: #5b7380; } .ring { stroke: #fff; }
+.s5 { fill: #5b7380; }
 """
 
 
@@ -107,10 +107,13 @@ def sunburst(pairs: Mapping[str, float], title: str, most: int = 12) -> str:
     if not total:
         return ""
     middle, radius, parts, at = 230.0, 100.0, [_text(8, 16, title, "start", "strong")], 0.0
-    for number, (verb, nouns) in enumerate(ordered):
+    for number, (verb, nouns) in enumerate(ordered):  # shares are of the verbs shown
         wide = sum(nouns.values()) / total
         parts.append(_ring(middle, 36, radius, at, at + wide, number, f"{verb}: {sum(nouns.values()):g}"))
-        parts.append(_along(middle, 68, at + wide / 2, verb) if wide > 0.02 else "")
+        parts.append(_along(middle, 68, at + wide / 2, verb, "#fff") if wide > 0.02 else "")
+        y = 60 + 24 * number
+        parts += [_bar(2 * middle, y - 10, 12, 12, number, verb), _text(2 * middle + 20, y, verb, "start")]
+        parts.append(_text(2 * middle + 130, y, f"{100 * wide:.1f} %", "end", "tick"))
         start = at
         for noun, count in sorted(nouns.items(), key=lambda item: -item[1]):
             part = count / total
@@ -181,18 +184,18 @@ def _ring(
         f"M{point(inner, start)} L{point(outer, start)} A{outer},{outer} 0 {wide} 1 {point(outer, end)} "
         f"L{point(inner, end)} A{inner},{inner} 0 {wide} 0 {point(inner, start)} Z"
     )
-    look = f'class="ring s{number % SERIES}" fill-opacity="{opacity:g}"'
+    look = f'class="s{number % SERIES}" stroke="#fff" fill-opacity="{opacity:g}"'
     return f'<path {look} d="{path}"><title>{escape(label)}</title></path>'
 
 
-def _along(middle: float, radius: float, share: float, text: str) -> str:
+def _along(middle: float, radius: float, share: float, text: str, colour: str = "#222") -> str:
     """A word at a place of a ring, readable from the left."""
     angle = 360 * share - 90
     turn = angle if angle < 90 else angle - 180
     x = middle + radius * math.sin(2 * math.pi * share)
     y = middle - radius * math.cos(2 * math.pi * share)
     return (
-        f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="middle" dominant-baseline="middle" '
+        f'<text style="fill:{colour};font-size:11px" x="{x:.1f}" y="{y:.1f}" text-anchor="middle" dy="4" '
         f'transform="rotate({turn:.1f} {x:.1f} {y:.1f})">{escape(text)}</text>'
     )
 
