@@ -26,6 +26,7 @@ PLACES = {
     "backbone": "backbone",
     "engine": "engine",
     "evaluate": "evaluate",
+    "suite": "suite",
     "benchmarks": "benchmarks",
     "tracking": "tracking",
     "data": "data",
@@ -41,7 +42,6 @@ ELSEWHERE = {
     "benchmark",
     "judge",
     "backend",
-    "suite",
     "curation",
 }  # tests of their own
 MISSING = ["benchmarks.path=official"]  # ??? on purpose: no file can know it
@@ -146,14 +146,50 @@ def test_files_that_hydra_does_not_place_fit_their_schema(group, schema):
             fit(schema, {**values, "surplus": 1}, f"{group}/{name}")
 
 
-def test_a_suite_names_benchmarks_that_have_a_file():
-    published = {
-        yaml.safe_load(path.read_text(encoding="utf-8"))["name"] for path in (CONF / "benchmark").glob("*.yaml")
-    }
-    for name in choices("suite"):
-        names = yaml.safe_load((CONF / "suite" / f"{name}.yaml").read_text(encoding="utf-8"))["names"]
-        assert len(names) == len(set(names)) > 0
-        assert set(names) <= published
+def sections(outputs, *overrides):
+    """Configurations of stages `evaluate` (of one arm) and `benchmarks`."""
+    jobs = prepared(outputs, "experiment=quickstart", *overrides).jobs
+    return jobs["evaluate.evolved"].node.config, jobs["benchmarks"].node.config
+
+
+@pytest.mark.parametrize("suite", choices("suite"))
+def test_a_suite_selects_what_is_asked_and_what_is_made(suite, outputs):
+    listed = yaml.safe_load((CONF / "suite" / f"{suite}.yaml").read_text(encoding="utf-8"))["defaults"]
+    files = [next(iter(one.values())) for one in listed]
+    names = [
+        yaml.safe_load((CONF / "benchmark" / f"{file}.yaml").read_text(encoding="utf-8"))["name"] for file in files
+    ]
+    evaluated, made = sections(outputs, f"suite={suite}")
+    assert evaluated["names"] == made["names"] == names
+    assert len(set(names)) == len(names) == int(suite.strip("abcdefghijklmnopqrstuvwxyz"))
+
+
+def test_a_benchmark_has_settings_of_its_own_and_may_join_or_leave_a_suite(outputs):
+    own = ["benchmark.mme.settings.limit=20", "benchmark.pope.settings.path=data/pope.tsv"]
+    evaluated, made = sections(outputs, "suite=spine5", "+benchmark@benchmark.blink=blink", "~benchmark.gqa", *own)
+    assert evaluated["names"] == ["MME", "POPE", "MMStar", "VQAv2", "BLINK"]
+    assert evaluated["settings"] == {"MME": {"limit": 20}, "POPE": {"path": "data/pope.tsv"}}
+    assert made["names"] == ["MME", "MMStar", "VQAv2", "BLINK"]  # POPE has a file of its own
+    assert sections(outputs, "suite=spine5", "evaluate.names=[POPE]")[0]["names"] == ["POPE"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["suite=opencompas9"], "did you mean 'opencompass9'"),
+        (["+benchmark@benchmark.mmvt=mmvt"], "did you mean 'mmvet'"),
+        (["evaluate.names=[MMStr]"], "did you mean 'MMStar'"),
+        (["benchmark.mme.settings.limt=20"], r"did you mean 'benchmark\.mme\.settings\.limit'"),
+    ],
+)
+def test_a_wrong_name_of_a_benchmark_is_answered_with_the_nearest(overrides, message, outputs):
+    with pytest.raises(UserError, match=message):
+        prepared(outputs, "experiment=quickstart", *overrides)
+
+
+def test_a_served_model_needs_no_training(outputs):
+    plan = prepared(outputs, "experiment=quickstart", "evaluate=endpoint", "stages=[evaluation]")
+    assert {job.node.stage for job in plan.jobs.values()} == {"seed", "benchmarks", "evaluate"}
 
 
 def test_a_key_that_no_schema_has_is_refused_by_name(outputs):

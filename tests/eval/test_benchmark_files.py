@@ -25,11 +25,6 @@ def test_the_table_the_modules_and_the_configurations_agree():
     assert published == {module: name for name, module in MODULES.items()}
 
 
-def test_suites_name_benchmarks():
-    for file in (ROOT / "conf/suite").glob("*.yaml"):
-        assert {find(name).name for name in yaml.safe_load(file.read_text())["names"]} <= set(names())
-
-
 @pytest.mark.parametrize("name", names())
 def test_every_benchmark_states_its_rules(name):
     benchmark = find(name)

@@ -16,12 +16,12 @@ from support import tiny_llava
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl
-from mmevol_eval.benchmark import Message
-from mmevol_eval.data import BenchmarksConfig, prepare
+from mmevol_eval.benchmark import Item, Message
+from mmevol_eval.data import TWINS, BenchmarksConfig, prepare
 from mmevol_eval.evaluate import STAGE, evaluate, yes_share
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.statistics import compare, read_items
-from mmevol_eval.tasks import derange, with_images
+from mmevol_eval.tasks import derange, first, with_images
 
 NAMES = ("MME", "POPE", "MMStar", "GQA", "VQAv2")
 CONFIG = {"names": NAMES, "max_new_tokens": 3, "probe_items": 8, "resamples": 50}
@@ -172,24 +172,45 @@ def test_the_share_of_yes_counts_yes_no_questions_only():
     assert yes_share(rows[3:]) is None
 
 
-@pytest.mark.parametrize("name", ["default", "tiny", "tiny13"])
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.mark.parametrize("name", ["default", "tiny", "endpoint"])
 def test_the_configurations_fit_the_schema(name):
-    values = yaml.safe_load((Path(__file__).parents[2] / f"conf/evaluate/{name}.yaml").read_text())
-    assert set(fit(STAGE.config, values, "evaluate").names) >= set(NAMES)
+    values = yaml.safe_load((CONF / f"evaluate/{name}.yaml").read_text())
+    assert fit(STAGE.config, {**values, "names": NAMES}, "evaluate").names == NAMES
 
 
 def test_all_thirteen_columns_of_the_table_are_scored(inputs, tmp_path):
     """One random model through every twin: the checks of accounting and of the headlines hold for all of them."""
-    values = yaml.safe_load((Path(__file__).parents[2] / "conf/evaluate/tiny13.yaml").read_text())
-    rules = {"MMSInst": {"rules": "without_nlp"}}
-    config = EvaluateConfig(**{**values, "settings": rules, "max_new_tokens": 3, "resamples": 50, "probes": False})
-    twins = BenchmarksConfig(source="twins", names=config.names, items=14)
+    values = yaml.safe_load((CONF / "evaluate/tiny.yaml").read_text())
+    names = tuple(TWINS)
+    config = EvaluateConfig(**{**values, "names": names, "max_new_tokens": 3, "resamples": 50, "probes": False})
+    twins = BenchmarksConfig(source="twins", names=names, items=14)
     made = prepare(twins, {"held_out": inputs["held_out"]}, tmp_path / "twins")
     evaluate(config, {**inputs, **made.files}, tmp_path / "out")
     scores = read_json(tmp_path / "out/scores.json")
     assert len(scores["benchmarks"]) == 13
     assert scores["benchmarks"]["MIA-Bench"]["protocol"]["judge"] == "scripted"
     assert scores["benchmarks"]["MMStar"]["protocol"]["judge"] == "none"
+    assert scores["benchmarks"]["MMSInst"]["protocol"]["rules"] == "without_nlp"
+
+
+def test_settings_of_one_benchmark_hold_for_it_alone(inputs, done, tmp_path):
+    own = {"path": inputs["benchmarks"] / "MME.tsv", "max_new_tokens": 2, "rules": "mmevol", "limit": 9}
+    config = EvaluateConfig(**{**CONFIG, "names": ("MME", "POPE"), "settings": {"MME": own}, "probes": False})
+    evaluate(config, inputs, tmp_path)
+    before, after = (read_json(folder / "scores.json")["benchmarks"] for folder in (done, tmp_path))
+    assert after["POPE"] == before["POPE"]
+    protocol = after["MME"]["protocol"]
+    assert (protocol["rules"], protocol["decoding"]["max_new_tokens"], after["MME"]["n"]) == ("mmevol", 2, 10)
+    assert protocol["data"].startswith(before["MME"]["protocol"]["data"]) and "10 of" in protocol["data"]
+
+
+def test_a_preview_keeps_clusters_whole():
+    items = [Item(index=str(number), question="?", cluster=f"c{number // 2 % 3}") for number in range(12)]
+    assert [item.index for item in first(items, 3)] == ["0", "1", "6", "7"]
+    assert len(first(items, 5)) == 8 and len(first(items, 99)) == 12
 
 
 def test_an_unknown_benchmark_stops_before_anything_is_asked(inputs, tmp_path):

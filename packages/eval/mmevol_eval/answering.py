@@ -33,14 +33,14 @@ class Collected:
 
 @dataclass(frozen=True)
 class Finished:
-    """A model that has answered everything: what several processes found, looked up in their log."""
+    """A model that has answered everything in other processes: enough to look its answers up in the log."""
 
     fingerprint: str
     decoding: Mapping[str, Any]
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Reply]:
-        """Questions that the processes left without an answer keep the failure that they logged."""
-        raise AssertionError(f"{len(prompts)} questions are not in the log of the processes")
+        """Nothing is left to be asked."""
+        raise AssertionError(f"{len(prompts)} questions came after the processes had finished")
 
     def close(self) -> None:
         """Nothing to let go of."""

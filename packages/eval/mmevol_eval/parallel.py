@@ -18,7 +18,7 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
 from mmevol_eval.answering import LOG, Finished, all_asks, open_model
-from mmevol_eval.predictions import Answers, Ask, answer_all, answer_share, merge
+from mmevol_eval.predictions import Answers, Ask, answer_share, check_complete, logged, merge, prompt_key
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.tasks import load_tasks
 
@@ -55,7 +55,9 @@ def answer_in_processes(
         )
     found = read_json(folder / MODEL)
     model = Finished(found["fingerprint"], found["decoding"])
-    return answer_all(asks, model, out_dir / LOG, out_dir), model.decoding
+    answers = logged(asks, [prompt_key(ask, model) for ask in asks], out_dir / LOG)
+    check_complete(asks, answers)
+    return answers, model.decoding
 
 
 def main(job_file: Path) -> int:

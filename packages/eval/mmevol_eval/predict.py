@@ -10,9 +10,10 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import write_jsonl
 from mmevol_eval.answering import collect, refuse_failures
+from mmevol_eval.benchmark import BenchmarkSettings
 from mmevol_eval.benchmarks import find
 from mmevol_eval.models.endpoint import ModelEndpoint
-from mmevol_eval.settings import BenchmarkSettings, EvaluateConfig, ModelConfig
+from mmevol_eval.settings import EvaluateConfig, ModelConfig
 from mmevol_eval.tasks import load_tasks
 
 FORMS = "a checkpoint folder, the YAML file of an endpoint, or ADDRESS#MODEL (http://localhost:8000/v1#Qwen2-VL)"

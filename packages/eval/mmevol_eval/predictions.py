@@ -56,14 +56,13 @@ def answer_all(asks: Sequence[Ask], model: Model, log: Path, out_dir: Path) -> A
     """
     merge(log)
     keys = [prompt_key(ask, model) for ask in asks]
-    found = logged(asks, keys, log)
+    found = _answered(logged(asks, keys, log))
     with Progress(out_dir, "answer", len(asks), "items") as progress:
         progress.update(len(found), resumed=len(found))
         for place, answer in _ask(asks, keys, found, model, log):
             found[place] = answer
             progress.advance()
-    if len(found) != len({place_of(ask) for ask in asks}):
-        raise AssertionError(f"{len(asks)} questions were asked and {len(found)} answers came back")
+    check_complete(asks, found)
     return found
 
 
@@ -73,7 +72,7 @@ def answer_share(asks: Sequence[Ask], model: Model, log: Path, rank: int, world:
     The logs must have been merged before any process looks for what is open.
     """
     keys = [prompt_key(ask, model) for ask in asks]
-    found = logged(asks, keys, log)
+    found = _answered(logged(asks, keys, log))
     open_ = [number for number, ask in enumerate(asks) if place_of(ask) not in found][rank::world]
     with Progress(out_dir, f"answer (one of {world} processes)", len(open_), "items") as progress:
         mine = ([asks[number] for number in open_], [keys[number] for number in open_])
@@ -91,10 +90,22 @@ def merge(log: Path) -> None:
 
 
 def logged(asks: Sequence[Ask], keys: Sequence[str], log: Path) -> dict[Place, Answer]:
-    """The answers that the log holds for these questions; a failure is none."""
+    """The answers, and failures, that the log holds for these questions."""
     stored = read_log(log)
     pairs = ((place_of(ask), stored.get((key, *place_of(ask)))) for ask, key in zip(asks, keys, strict=True))
-    return {place: answer for place, answer in pairs if answer is not None and answer.failure is None}
+    return {place: answer for place, answer in pairs if answer is not None}
+
+
+def check_complete(asks: Sequence[Ask], found: Answers) -> None:
+    """Every question has an answer or a failure, and nothing else has."""
+    asked = {place_of(ask) for ask in asks}
+    if found.keys() != asked:
+        raise AssertionError(f"{len(asked)} questions were asked and {len(found)} answers came back")
+
+
+def _answered(found: Answers) -> dict[Place, Answer]:
+    """Without the failures, which are asked again."""
+    return {place: answer for place, answer in found.items() if answer.failure is None}
 
 
 def _ask(

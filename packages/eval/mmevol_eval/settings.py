@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
+from mmevol_eval.benchmark import BenchmarkSettings
 from mmevol_eval.models.endpoint import ModelEndpoint
 
 
@@ -16,17 +16,6 @@ class ModelConfig(Config):
     """A model that is not a checkpoint of the experiment."""
 
     endpoint: ModelEndpoint
-
-
-class BenchmarkSettings(Config):
-    """What one benchmark may have of its own; None: as `EvaluateConfig` says for all."""
-
-    path: Path | None = None  # file or folder in place of the one from stage `benchmarks`
-    prompts: str | None = None
-    rules: str | None = None
-    judge: str | None = None
-    max_new_tokens: int | None = Field(default=None, ge=1)
-    limit: int | None = Field(default=None, ge=1)  # a preview: about the first so many items, clusters kept whole
 
 
 class EvaluateConfig(Config):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mmevol_core.errors import UserError, unknown
 from mmevol_core.files import digest
-from mmevol_eval.benchmark import PROMPTS, Benchmark, Image, Item, Message
+from mmevol_eval.benchmark import PROMPTS, Benchmark, BenchmarkSettings, Image, Item, Message
 from mmevol_eval.benchmarks import find
 from mmevol_eval.data import locate
 from mmevol_eval.predictions import Ask
 from mmevol_eval.protocol import data_hash, default_rules
-from mmevol_eval.settings import BenchmarkSettings, EvaluateConfig
+from mmevol_eval.settings import EvaluateConfig
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class ExperimentConfig(Config):
     pretrain: Section
     finetune: Section
     engine: Section
+    benchmark: dict[str, Section]
     benchmarks: Section
     evaluate: Section
     tracking: Section

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmevol_core.config import fit
 from mmevol_core.errors import UserError, unknown
+from mmevol_eval.benchmark import BenchmarkSettings, PublishedData
 from mmevol_experiment.stages import STAGES
 
 CONTROLS = {"seed_matched": "evolved"}  # arm -> the arm whose number of training tokens it is repeated to
@@ -39,7 +41,7 @@ def build(config: Mapping[str, Any]) -> tuple[Node, ...]:
     tiny = config["data"]["source"] == "tiny_world"
     nodes = [_node("seed", config["data"], where="data"), _evolve(config)]
     nodes += [_mixture(config, arm) for arm in arms]
-    nodes.append(_node("benchmarks", config["benchmarks"], {"held_out": ("seed", "held_out")} if tiny else {}))
+    nodes.append(_benchmarks(config, tiny))
     nodes.append(_pretrain(config))
     for arm in arms:
         nodes += [_finetune(config, arm, arms), _evaluate(config, arm, tiny)]
@@ -122,10 +124,37 @@ def _finetune(config: Mapping[str, Any], arm: str, arms: list[str]) -> Node:
 
 
 def _evaluate(config: Mapping[str, Any], arm: str, tiny: bool) -> Node:
-    inputs = {"checkpoint": (f"finetune.{arm}", "checkpoint"), "benchmarks": ("benchmarks", "benchmarks")}
+    inputs = {"benchmarks": ("benchmarks", "benchmarks")}
+    if not config["evaluate"].get("model"):
+        inputs["checkpoint"] = (f"finetune.{arm}", "checkpoint")
     if tiny:
         inputs["held_out"] = ("seed", "held_out")
-    return _node("evaluate", config["evaluate"], inputs, arm=arm)
+    common = config["evaluate"].get("settings") or {}
+    settings = {
+        name: {**common.get(name, {}), **own.model_dump(mode="json", exclude_none=True)}
+        for name, own in _suite(config).items()
+    }
+    chosen = {name: own for name, own in settings.items() if own}
+    section = {**config["evaluate"], "names": list(settings), "settings": chosen}
+    return _node("evaluate", section, inputs, arm=arm)
+
+
+def _benchmarks(config: Mapping[str, Any], tiny: bool) -> Node:
+    """The files of every benchmark that has no path of its own."""
+    names = [name for name, settings in _suite(config).items() if settings.path is None]
+    inputs = {"held_out": ("seed", "held_out")} if tiny else {}
+    return _node("benchmarks", {**config["benchmarks"], "names": names}, inputs)
+
+
+def _suite(config: Mapping[str, Any]) -> dict[str, BenchmarkSettings]:
+    """Settings of the chosen benchmarks by name: those of the suite, or of them the ones in `evaluate.names`."""
+    published = [fit(PublishedData, one, f"benchmark.{key}") for key, one in config["benchmark"].items()]
+    suite = {one.name: one.settings for one in published}
+    chosen = config["evaluate"].get("names") or list(suite)
+    for name in chosen:
+        if name not in suite:
+            raise unknown("benchmark", name, suite, where="evaluate.names (of the suite)")
+    return {name: suite[name] for name in chosen}
 
 
 def _report(config: Mapping[str, Any], arms: list[str]) -> Node:

@@ -92,8 +92,9 @@ def official(
 ) -> None:
     """Let the official package ask a checkpoint, in its own loop, and score it."""
     from mmevol_eval.backends.vlmeval import drive
+    from mmevol_experiment.compose import compose
 
-    names = _chosen("suite", suite)["names"]
+    names = [one["name"] for one in compose([f"suite={suite}", "name=official"])["benchmark"].values()]
     results = drive(checkpoint, names, benchmarks, out, _backend(backend))
     for name, result in results.items():
         headline, seconds = result["headline"], result["seconds"]["wall_s"]
