@@ -13,7 +13,7 @@ from typing import Any, Self
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
 from mmevol_core.journal import Journal
-from mmevol_core.messages import ChatFailure, Message, Reply, Request, build, read_completion
+from mmevol_core.messages import NO_STRUCTURE, ChatFailure, Message, Reply, Request, build, read_completion
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Asker(ABC):
         self.endpoint, self.stats = endpoint, ChatStats()
         self._journal, self._key = journal, api_key
         self._flying: dict[bytes, asyncio.Future[None]] = {}
+        self._plain = f"asked without a schema, which {endpoint.base_url} ({endpoint.model}) refused"
 
     @abstractmethod
     async def __aenter__(self) -> Self: ...
@@ -61,13 +62,25 @@ class Asker(ABC):
     ) -> Reply:
         """The model's answer, from the journal when it has been given before.
 
-        `schema` (JSON schema) constrains the answer where `endpoint.structured` says the server can; another `salt`
-        asks the same thing afresh. Equal questions asked at the same time share one request.
+        `schema` (JSON schema) constrains the answer where `endpoint.structured` says the server can; a server that
+        refuses it is asked without, then and ever after, and the journal notes how often. Another `salt` asks the same
+        thing afresh. Equal questions asked at the same time share one request.
 
         Raises:
             ChatFailure: this row has no answer.
             UserError: no row can have one now (key, address, dead server, budget, disk). What was answered is kept.
         """
+        if schema is not None and self.endpoint.structured and self._plain not in self._journal.notes:
+            try:
+                return await self._ask(messages, schema, salt)
+            except ChatFailure as failure:
+                if failure.reason != NO_STRUCTURE:
+                    raise
+        if schema is not None and self.endpoint.structured:
+            self._journal.note(self._plain)
+        return await self._ask(messages, None, salt)
+
+    async def _ask(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int) -> Reply:
         try:
             request = build(messages, self.endpoint, schema, salt)
             cached = True
@@ -87,7 +100,8 @@ class Asker(ABC):
                 raise UserError(f"journal {self._journal.path} holds a damaged answer; move it away to start afresh")
             return completion.reply(found[1], cached)
         except ChatFailure as failure:
-            self.stats.failures[failure.reason] += 1
+            if failure.reason != NO_STRUCTURE:
+                self.stats.failures[failure.reason] += 1
             raise
 
     async def _fetch(self, request: Request) -> None:

@@ -25,7 +25,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
 from mmevol_core.journal import Attempt, Journal
 from mmevol_core.limits import Budget
-from mmevol_core.messages import ChatFailure, Request, read_completion
+from mmevol_core.messages import NO_STRUCTURE, ChatFailure, Request, read_completion, refuses_structure
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -255,6 +255,8 @@ class BatchChat(Asker):
         done = read_completion(raw) if status == 200 else None
         error = None if done else failed.get("code") or ("refused" if status == 400 else f"http_{status}")
         error = "not_json" if error == "http_200" else error
+        if error and self.endpoint.structured and refuses_structure(status, raw):
+            error = NO_STRUCTURE
         tokens = (done.prompt_tokens, done.completion_tokens) if done else (0, 0)
         key = bytes.fromhex(line["custom_id"])
         latency, usd = time.time() - job.submitted, self._usd(*tokens)

@@ -21,6 +21,7 @@ from typing import IO
 from mmevol_core.errors import UserError
 
 VERSION = 1
+NOTE = "note: "  # begins the names of notes among the sums
 CHECKPOINT_EVERY = 4096  # rows between two transfers of the log into the database
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, raw BLOB NOT NULL, latency_s REAL NOT NULL);
@@ -110,6 +111,15 @@ class Journal:
             int(total("completion_tokens", 0)),
             total("usd", 0.0),
         )
+
+    @property
+    def notes(self) -> dict[str, int]:
+        """What was noted, and how often."""
+        return {name.removeprefix(NOTE): int(n) for name, n in self._totals.items() if name.startswith(NOTE)}
+
+    def note(self, text: str) -> None:
+        """Count something worth knowing for the whole life of the journal; kept with the next commit."""
+        self._totals[NOTE + text] = self._totals.get(NOTE + text, 0) + 1
 
     def get(self, key: bytes) -> tuple[bytes, float] | None:
         """The raw answer and its latency in seconds, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,15 @@ CHARACTERS_PER_TOKEN = 4  # rule of thumb for English
 TOKENS_PER_IMAGE = 765  # a 1024x1024 picture in four tiles, OpenAI's published pricing
 
 
+NO_STRUCTURE = "no_structure"  # the reason when a server does not take `response_format`
+_STRUCTURE = re.compile(rb"response_format|json_schema|structured|guided|schema", re.IGNORECASE)
+
+
 class ChatFailure(Exception):  # noqa: N818 - a row's failure, not a defect
     """One row has no answer; `reason` is what a ledger counts.
 
-    Reasons: refused (400, or the model declined), timeout, connection, cut_body, not_json, http_<status>, not_unicode.
+    Reasons: refused (400, or the model declined), no_structure (the server takes no schema), timeout, connection,
+    cut_body, not_json, http_<status>, not_unicode.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -59,11 +65,24 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its content address (16 bytes), and the body that is sent."""
+    """One request. `key` (16 bytes) is its content address; what is sent is built when it is sent."""
 
     key: bytes
-    body: bytes
-    prompt_tokens: int  # estimate, for rate limits and budget
+    messages: Sequence[Message]
+    fields: Mapping[str, Any]
+
+    @property
+    def body(self) -> bytes:
+        """JSON of the request."""
+        return orjson.dumps({"messages": [_turn(message) for message in self.messages], **self.fields})
+
+    @property
+    def prompt_tokens(self) -> int:
+        """An estimate, for rate limits and budget."""
+        parts = [part for message in self.messages for part in message.parts]
+        characters = sum(len(part) for part in parts if isinstance(part, str))
+        pictures = sum(not isinstance(part, str) for part in parts)
+        return characters // CHARACTERS_PER_TOKEN + TOKENS_PER_IMAGE * pictures
 
 
 def parameters(endpoint: Endpoint, schema: Mapping[str, Any] | None, salt: int) -> dict[str, Any]:
@@ -94,14 +113,14 @@ def build(messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, 
     """
     fields = parameters(endpoint, schema, salt)
     try:
-        key = request_key(messages, fields, salt)
-        body = orjson.dumps({"messages": [_turn(message) for message in messages], **fields})
+        return Request(request_key(messages, fields, salt), messages, fields)
     except orjson.JSONEncodeError as error:
         raise ChatFailure("not_unicode", str(error)) from error
-    parts = [part for message in messages for part in message.parts]
-    characters = sum(len(part) for part in parts if isinstance(part, str))
-    pictures = sum(not isinstance(part, str) for part in parts)
-    return Request(key, body, characters // CHARACTERS_PER_TOKEN + TOKENS_PER_IMAGE * pictures)
+
+
+def refuses_structure(status: int, raw: bytes) -> bool:
+    """Whether a server's error says that it does not take `response_format`."""
+    return status in {400, 422, 501} and _STRUCTURE.search(raw) is not None
 
 
 def _turn(message: Message) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import aiohttp
 
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
-from mmevol_core.messages import Completion, read_completion
+from mmevol_core.messages import NO_STRUCTURE, Completion, read_completion, refuses_structure
 
 RETRYABLE = {408, 409, 425, 429}  # and every 5xx
 LONGEST_PAUSE_S = 600.0  # a Retry-After beyond this is not believed
@@ -103,6 +103,8 @@ class Transport:
         if fatal is not None:
             return Outcome(status, f"http_{status}", kept, latency, fatal=fatal)
         overloaded = status == 429 or status >= 500
+        if self._endpoint.structured and refuses_structure(status, raw):
+            return Outcome(status, NO_STRUCTURE, kept, latency)
         return Outcome(
             status,
             "refused" if status == 400 else f"http_{status}",

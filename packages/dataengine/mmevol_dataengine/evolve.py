@@ -161,7 +161,9 @@ def _finish(config: EvolveConfig, log: OutcomeLog, journal: Journal, out_dir: Pa
     files |= {"ledger": out_dir / "ledger.json", "analysis": out_dir / "analysis.json"}
     write_json(files["analysis"], analysis.as_dict())
     usage = asdict(journal.counts)
-    write_json(files["ledger"], {**books, "usage": usage, "prompt_version": config.recipe.prompts})
+    write_json(
+        files["ledger"], {**books, "usage": usage, "notes": journal.notes, "prompt_version": config.recipe.prompts}
+    )
     metrics = {"records": total, **books["total"], "usage": usage}
     names = {role: file.name for role, file in files.items()}
     write_json(out_dir / MARKER, {"state": _state(log, total), "files": names, "metrics": metrics})
