@@ -15,12 +15,12 @@ from support import tiny_llava
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
-from mmevol_core.files import read_json, read_jsonl
+from mmevol_core.files import read_json, read_jsonl, write_jsonl
 from mmevol_eval.benchmark import Item, Message
 from mmevol_eval.data import TWINS, BenchmarksConfig, prepare
-from mmevol_eval.evaluate import STAGE, evaluate, yes_share
+from mmevol_eval.evaluate import STAGE, detectable, evaluate, yes_share
 from mmevol_eval.settings import EvaluateConfig
-from mmevol_eval.statistics import compare, read_items
+from mmevol_eval.statistics import compare, estimate, read_items
 from mmevol_eval.tasks import derange, first, with_images
 
 NAMES = ("MME", "POPE", "MMStar", "GQA", "VQAv2")
@@ -217,3 +217,35 @@ def test_an_unknown_benchmark_stops_before_anything_is_asked(inputs, tmp_path):
     with pytest.raises(UserError, match="unknown benchmark 'MNE'"):
         evaluate(EvaluateConfig(**{**CONFIG, "names": ("MNE",)}), inputs, tmp_path)
     assert not (tmp_path / "predictions.jsonl").exists()
+
+
+def test_the_score_without_contaminated_items_stands_beside_the_full_one(inputs, done, tmp_path):
+    rows = [row for row in read_jsonl(done / "items.jsonl") if row["benchmark"] in ("MME", "MMStar")]
+    met = [next(row for row in rows if row["benchmark"] == name) for name in ("MME", "MMStar")]
+    write_jsonl(tmp_path / "met.jsonl", [{"benchmark": row["benchmark"], "index": row["index"]} for row in met])
+    (tmp_path / "predictions.jsonl").write_bytes((done / "predictions.jsonl").read_bytes())
+    evaluate(EvaluateConfig(**CONFIG, contaminated=tmp_path / "met.jsonl"), inputs, tmp_path)
+    scores = read_json(tmp_path / "scores.json")["benchmarks"]
+    before = read_json(done / "scores.json")["benchmarks"]
+    for one in met:
+        name = one["benchmark"]
+        left = [row for row in rows if row["benchmark"] == name and row["cluster"] == one["cluster"]]
+        clean = scores[name]["clean"]
+        assert clean["left_out"] == len(left) and clean["n"] == scores[name]["n"] - len(left)
+        assert {key: scores[name][key] for key in before[name]} == before[name]
+        assert clean["ci95"][0] <= clean["score"] <= clean["ci95"][1]
+    own = [row["score"] for row in rows if row["benchmark"] == "MMStar" and row["cluster"] != met[1]["cluster"]]
+    assert scores["MMStar"]["clean"]["percent"] == pytest.approx(100 * sum(own) / len(own))  # a plain mean
+    assert "clean" not in scores["POPE"]
+
+
+def test_a_list_of_contaminated_items_that_is_none_is_refused(inputs, tmp_path):
+    write_jsonl(tmp_path / "met.jsonl", [{"benchmark": "MNE", "index": "1"}])
+    with pytest.raises(UserError, match="unknown benchmark 'MNE'"):
+        evaluate(EvaluateConfig(**CONFIG, contaminated=tmp_path / "met.jsonl"), inputs, tmp_path)
+
+
+def test_the_smallest_detectable_difference_is_that_of_two_independent_runs():
+    """400 items in clusters of one, half right: standard error 2.5; (1.960 + 0.842) x sqrt(2) x 2.5 = 9.9 points."""
+    rows = [{"benchmark": "MMStar", "cluster": str(number), "score": number % 2} for number in range(400)]
+    assert detectable(estimate(rows)) == pytest.approx(9.9, rel=0.06)

@@ -6,22 +6,26 @@ score through the benchmarks' own rules, and say how sure each number is. The sc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mmevol_core.files import write_json, write_jsonl
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval import probes
 from mmevol_eval.answering import collect, refuse_failures
 from mmevol_eval.benchmark import Graded, Judge
+from mmevol_eval.clean import clean_score, read_contaminated
 from mmevol_eval.headlines import Row
 from mmevol_eval.judges import Judges
 from mmevol_eval.predictions import Answers
 from mmevol_eval.protocol import Protocol
 from mmevol_eval.settings import EvaluateConfig
-from mmevol_eval.statistics import average, estimate, headline_of
+from mmevol_eval.statistics import Estimate, average, estimate, headline_of, minimum_detectable
 from mmevol_eval.tasks import Task, load_tasks
 
 ROUNDING = 0.011  # percent; official tools round their aggregates to two digits
@@ -35,10 +39,12 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
             or an endpoint that is not there; more questions without an answer than `max_failed` allows.
     """
     tasks = load_tasks(config, inputs["benchmarks"])
+    contaminated = inputs.get("contaminated", config.contaminated)
+    listed = read_contaminated(contaminated) if contaminated else {}
     with closing(Judges(tasks, out_dir)) as judges:
         collected = collect(config, tasks, inputs, out_dir)
         refuse_failures(collected.answers, config)
-        scores, rows = score(tasks, collected.answers, config, judges, collected.decoding)
+        scores, rows = score(tasks, collected.answers, config, judges, collected.decoding, listed)
     if collected.probe:
         scores["gates"] |= probes.measure(collected.probe, collected.answers)
     write_json(out_dir / "scores.json", scores)
@@ -48,7 +54,12 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
 
 
 def score(
-    tasks: Sequence[Task], answers: Answers, config: EvaluateConfig, judges: Judges, decoding: Mapping[str, Any]
+    tasks: Sequence[Task],
+    answers: Answers,
+    config: EvaluateConfig,
+    judges: Judges,
+    decoding: Mapping[str, Any],
+    contaminated: Mapping[str, set[str]],
 ) -> tuple[dict[str, Any], list[Row]]:
     """Grade the answers and state the scores; also the rows of `items.jsonl`."""
     benchmarks: dict[str, Any] = {}
@@ -69,7 +80,11 @@ def score(
             decoding={**decoding, "max_new_tokens": task.settings.max_new_tokens},
         )
         failed = sum(row["failure"] is not None for row in rows)
-        benchmarks[task.rules.name] = _entry(task, real, rows, protocol, config) | {"failed": failed}
+        entry = _entry(task, real, rows, protocol, config) | {"failed": failed}
+        if task.rules.name in contaminated:
+            listed = contaminated[task.rules.name]
+            entry["clean"] = clean_score(task, real, rows, listed, config.resamples, config.seed)
+        benchmarks[task.rules.name] = entry
     return {
         "benchmarks": benchmarks,
         "average": _average(benchmarks, all_rows, config),
@@ -132,6 +147,7 @@ def _entry(
         "maximum": headline.maximum,
         "percent": value / scale,
         "ci95": [edge * scale for edge in found.interval],
+        "mde": detectable(found) * scale,
         "n": len(real),
         "unparsed": sum(verdict.method == "none" for verdict in real),
         "protocol": protocol.describe(),
@@ -158,11 +174,20 @@ def yes_share(rows: Sequence[Row]) -> float | None:
     return said / len(asked)
 
 
+def detectable(found: Estimate) -> float:
+    """Smallest true difference (percent) to another model that four of five runs of this size would show.
+
+    For two models whose right answers have nothing to do with each other; a paired comparison finds smaller ones.
+    """
+    return minimum_detectable(math.sqrt(2) * float(np.std(found.draws, ddof=1)))
+
+
 def _average(benchmarks: Mapping[str, Any], rows: Sequence[Row], config: EvaluateConfig) -> dict[str, Any]:
     """Mean over benchmarks, percent, with its interval."""
     by_name = {name: [row for row in rows if row["benchmark"] == name] for name in benchmarks}
     found = average([estimate(by_name[name], "score", config.resamples, config.seed) for name in by_name])
     result: dict[str, Any] = {"score": found.value, "ci95": list(found.interval), "n": len(rows), "unit": "percent"}
+    result["mde"] = detectable(found)
     result |= {"blind": None, "real_minus_blind": None}
     if config.blind:
         gain = average([estimate(by_name[name], "real_minus_blind", config.resamples, config.seed) for name in by_name])
@@ -177,10 +202,10 @@ def _gates(benchmarks: Mapping[str, Any]) -> dict[str, Any]:
     return {"yes_share": shares}
 
 
-def _probing(config: EvaluateConfig, inputs: Mapping[str, Path]) -> bool:
-    return config.probes and "held_out" in inputs
-
-
 STAGE = Stage(
-    config=EvaluateConfig, needs=("benchmarks",), run=evaluate, version="1", accepts=("checkpoint", "held_out")
+    config=EvaluateConfig,
+    needs=("benchmarks",),
+    run=evaluate,
+    version="2",
+    accepts=("checkpoint", "held_out", "contaminated"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import Field, model_validator
 
@@ -35,6 +36,7 @@ class EvaluateConfig(Config):
     processes: int = Field(default=1, ge=1)  # data parallel by torchrun, one GPU each; endpoints have concurrency
     judge: str = "none"  # none, scripted (tiny MIA-Bench only), replay:FILE.jsonl or a judge's YAML
     max_failed: float = Field(default=0.0, ge=0, le=1)  # share of items that may stay without an answer
+    contaminated: Path | None = None  # JSONL {"benchmark", "index"}: items that training data met; scored without too
     seed: int = 0
     probes: bool = True  # gates of the tiny world, from the held-out pictures
     probe_items: int = 300
