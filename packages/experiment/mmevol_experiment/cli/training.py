@@ -1,7 +1,8 @@
-"""`mmevol labels` and `mmevol tokens`."""
+"""`mmevol labels`, `mmevol tokens`, `mmevol chat` and `mmevol serve`."""
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -37,10 +38,20 @@ class Mode(StrEnum):
     mmevol = "mmevol"
 
 
+class Engine(StrEnum):
+    """Servers."""
+
+    auto = "auto"
+    transformers = "transformers"
+    vllm = "vllm"
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(labels)
     app.command()(tokens)
+    app.command()(chat)
+    app.command()(serve)
 
 
 def labels(
@@ -80,3 +91,50 @@ def tokens(
     rows = tokens_for(listed, fit(BackboneConfig, values, "backbone"))
     sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
     sys.stdout.buffer.flush()
+
+
+def chat(
+    checkpoint: Annotated[Path, typer.Argument(help="folder that training wrote")],
+    image: Annotated[Path | None, typer.Option(help="picture that the first question is about")] = None,
+    question: Annotated[str | None, typer.Option(help="ask this and stop; none: ask in the terminal")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="longest answer")] = 512,
+) -> None:
+    """Talk with a checkpoint about a picture; an empty line ends it."""
+    from mmevol_train.chat import Conversation
+
+    conversation = Conversation(checkpoint, image, max_new_tokens)
+
+    def say(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    if question is not None:
+        conversation.ask(question, say)
+        say("\n")
+        return
+    while asked := _read_line():
+        conversation.ask(asked, say)
+        say("\n")
+
+
+def _read_line() -> str:
+    try:
+        return input("> " if sys.stdin.isatty() else "").strip()
+    except EOFError:
+        return ""
+
+
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="folder that training wrote")],
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    engine: Annotated[Engine, typer.Option(help="auto: vllm beside a GPU, else transformers")] = Engine.auto,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda:0")] = "auto",
+) -> None:
+    """Serve a checkpoint with the OpenAI protocol: http://HOST:PORT/v1/chat/completions, model: the folder."""
+    from mmevol_train.serve import command
+
+    words = command(checkpoint, host, port, engine.value, device)
+    typer.echo(f"http://{host}:{port}/v1  model: {checkpoint.resolve()}", err=True)
+    # nothing is looked up: what is served lies in the folder
+    os.execve(words[0], words, {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
