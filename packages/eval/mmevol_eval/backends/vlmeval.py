@@ -159,7 +159,7 @@ def drive(
         part = answer["datasets"][name]
         protocol = _protocol(rules, paths[name], answer["version"], None, config.decoding)
         results[rules.name] = result(rules, part, protocol)
-        results[rules.name]["seconds"] = {key: part[key] for key in ("wall_s", "cpu_s", "score_wall_s")}
+        results[rules.name]["seconds"] = {key: part[key] for key in ("wall_s", "cpu_s", "score_wall_s", "score_cpu_s")}
         shutil.copyfile(part["predictions"], out / f"{rules.name}.predictions.jsonl")
     write_json(out / "scores.json", results)
     return results

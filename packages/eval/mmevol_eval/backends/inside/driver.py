@@ -207,9 +207,9 @@ def main(arguments: list[str]) -> None:
             file = write_predictions(dataset, Path(files["predictions"]), work)
         else:
             file, took = ask_checkpoint(dataset, model, work)
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         answers[name] = score(dataset, file, judge, "judge" in files) | took
-        answers[name]["score_wall_s"] = time.perf_counter() - start
+        answers[name] |= {"score_wall_s": time.perf_counter() - wall, "score_cpu_s": time.process_time() - cpu}
     Path(request["answer"]).write_text(json.dumps({"version": version, "datasets": answers}), encoding="utf-8")
 
 

@@ -23,7 +23,9 @@ def _verdict(index: Any, score: float | None, parsed: Any, method: str) -> dict[
 
 
 def _choices(dataset: Any, file: Path, model: str, judge: Any) -> list[dict[str, Any]]:
-    drawn = _drawn(dataset, judge)
+    group = _groups(dataset)
+    drawn = {group(index) for index, made in judge.found.items() if "thus randomly generate one" in made.get("log", "")}
+    judged = {group(index) for index in judge.calls}
     verdicts = []
     for row in _beside(file, f"_{model}_result").to_dict("records"):
         index, log = str(row["index"]), str(row["log"])
@@ -33,17 +35,17 @@ def _choices(dataset: Any, file: Path, model: str, judge: Any) -> list[dict[str,
         elif "no GPT-based answer matching" in log:
             verdicts.append(_verdict(index, row["hit"], "", "none"))
         else:
-            verdicts.append(_verdict(index, row["hit"], letter, "judge" if judge.calls[index] else "rule"))
+            verdicts.append(_verdict(index, row["hit"], letter, "judge" if index in judged else "rule"))
     return verdicts
 
 
-def _drawn(dataset: Any, judge: Any) -> set[str]:
-    """Rows for which the package drew a letter; of a circular set the groups in which it drew for a rotation."""
-    drawn = {index for index, made in judge.found.items() if "thus randomly generate one" in made.get("log", "")}
+def _groups(dataset: Any) -> Callable[[str], str]:
+    """From a row to the row that its verdict stands on: itself, or of a circular set the unrotated one."""
     if "mmbench" not in dataset.dataset_name.lower():
-        return drawn
-    groups = dict(zip(dataset.data["index"], dataset.data["g_index"], strict=True)) if "g_index" in dataset.data else {}
-    return {str(groups.get(int(index), int(index) % 1_000_000)) for index in drawn}
+        return lambda index: index
+    data = dataset.data
+    named = dict(zip(data["index"], data["g_index"], strict=True)) if "g_index" in data else {}
+    return lambda index: str(named.get(int(index), int(index) % 1_000_000))
 
 
 def _yes_no(dataset: Any, file: Path, model: str, judge: Any) -> list[dict[str, Any]]:

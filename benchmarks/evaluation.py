@@ -1,0 +1,192 @@
+"""How fast evaluation is, against VLMEvalKit's own loop on the same checkpoint, and what scoring alone costs.
+
+    python benchmarks/evaluation.py loop       500 items: answer and score, ours and the official package in turn
+    python benchmarks/evaluation.py scoring    10,000 stored predictions of each benchmark, no judge
+
+Both sides of `loop` get the same tiny checkpoint, the same questions of the nine benchmarks of the kit, greedy decoding
+and one thread. Its clocks start when the model is loaded and stop when the scores are there: questions are read and
+written down, answers logged, replies graded. `make vlmeval-env` builds the official side; the checkpoint and the
+held-out pictures are those of `make experiment` unless they are named.
+"""
+
+import argparse
+import os
+import platform
+import random
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmevol_core.files import read_jsonl, write_jsonl
+from mmevol_eval.backends.vlmeval import BackendConfig, drive
+from mmevol_eval.benchmarks import find
+from mmevol_eval.data import STAGE, BenchmarksConfig, locate
+from mmevol_eval.grading.tsv import read_rows, write_tsv
+from mmevol_eval.models.local import LocalModel
+from mmevol_eval.predictions import Ask, answer_all
+from mmevol_eval.score import score_file
+
+ROOT = Path(__file__).resolve().parents[1]
+NINE = (
+    "MME",
+    "MMMU_DEV_VAL",
+    "MathVista_MINI",
+    "RealWorldQA",
+    "MMStar",
+    "AI2D_TEST",
+    "HallusionBench",
+    "POPE",
+    "BLINK",
+)
+FOLDERS = ("VQAv2", "GQA", "MMSInst")
+SCORED = (*NINE, *FOLDERS)  # of the thirteen; MIA-Bench has no score without a judge
+RULES = {"MMSInst": "without_nlp"}  # the official ones spend their time in spaCy
+LONGEST = 20  # new tokens
+
+
+@dataclass(frozen=True)
+class Took:
+    """Seconds of one side of one round, and what it found."""
+
+    wall: float
+    cpu: float
+    scores: dict[str, float]
+    replies: dict[tuple[str, str], str]
+
+
+def write_twins(held_out: Path, root: Path, names: tuple[str, ...], items: int) -> Path:
+    """Twins of the named benchmarks with about so many items each."""
+    STAGE.run(BenchmarksConfig(source="twins", names=names, items=items), {"held_out": held_out}, root)
+    return root / "benchmarks"
+
+
+def ours(model: LocalModel, data: Path, work: Path) -> Took:
+    """Read, ask, log, grade."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    items = {name: list(find(name).load(locate(data, find(name)))) for name in NINE}
+    asks = [
+        Ask("real", name, item.index, find(name).prompt(item, "vlmevalkit")) for name in NINE for item in items[name]
+    ]
+    answers = answer_all(asks, model, work / "predictions.jsonl", work)
+    scores = {}
+    for name in NINE:
+        rules = find(name)
+        replies = {item.index: answers["real", name, item.index].text for item in items[name]}
+        graded = rules.grade_all(items[name], replies, "vlmevalkit-0.2rc1", None)
+        scores[name] = rules.scores(graded, "vlmevalkit-0.2rc1")[rules.headline("vlmevalkit-0.2rc1").name]
+    took = time.perf_counter() - wall, time.process_time() - cpu
+    return Took(
+        *took, scores, {(ask.benchmark, ask.index): answers["real", ask.benchmark, ask.index].text for ask in asks}
+    )
+
+
+def official(checkpoint: Path, data: Path, work: Path) -> Took:
+    """The package's own loop and evaluators, in their environment."""
+    config = BackendConfig(environment=ROOT / ".venv-vlmeval", max_new_tokens=LONGEST, threads=1, device="cpu")
+    results = drive(checkpoint, NINE, data, work, config)
+    seconds = [result["seconds"] for result in results.values()]
+    replies = {
+        (name, row["index"]): row["prediction"]
+        for name in NINE
+        for row in read_jsonl(work / f"{name}.predictions.jsonl")
+    }
+    return Took(
+        sum(one["wall_s"] + one["score_wall_s"] for one in seconds),
+        sum(one["cpu_s"] + one["score_cpu_s"] for one in seconds),
+        {name: result["headline"]["value"] for name, result in results.items()},
+        replies,
+    )
+
+
+def loop(options: argparse.Namespace, work: Path) -> None:
+    """Rounds of ours and theirs in turn; medians, and how many replies are the same."""
+    data = write_twins(options.held_out, work, NINE, round(options.items / len(NINE)))
+    rounds: list[tuple[Took, Took]] = []
+    for number in range(options.rounds):
+        model = LocalModel(options.checkpoint, batch_size=64, max_new_tokens=LONGEST, threads=1, device="cpu")
+        folder = work / f"round_{number}"
+        folder.mkdir()
+        rounds.append((ours(model, data, folder), official(options.checkpoint, data, folder)))
+        say(f"round {number + 1}: " + "; ".join(f"{side.wall:.1f} s wall, {side.cpu:.1f} s CPU" for side in rounds[-1]))
+    mine, theirs = rounds[0]
+    assert mine.replies.keys() == theirs.replies.keys()
+    same = sum(mine.replies[key] == theirs.replies[key] for key in mine.replies)
+    say(f"\n{len(mine.replies)} items, {options.rounds} rounds, load {os.getloadavg()[0]:.1f}\n")
+    say("| | wall s | CPU s |\n|---|---|---|")
+    for label, side in (("ours", 0), ("official package", 1)):
+        wall, cpu = (statistics.median(getattr(pair[side], clock) for pair in rounds) for clock in ("wall", "cpu"))
+        say(f"| {label} | {wall:.1f} | {cpu:.1f} |")
+    ratios = [statistics.median(getattr(b, clock) / getattr(a, clock) for a, b in rounds) for clock in ("wall", "cpu")]
+    say(f"| ratio | {ratios[0]:.1f} | {ratios[1]:.1f} |")
+    say(f"\nidentical replies: {same} of {len(mine.replies)} ({100 * same / len(mine.replies):.2f} %)")
+    different = [name for name in NINE if abs(mine.scores[name] - theirs.scores[name]) > 1e-6]
+    say(f"equal headlines: {len(NINE) - len(different)} of {len(NINE)}; different: {', '.join(different) or 'none'}")
+
+
+def enlarge(path: Path, rows: int) -> Path:
+    """A TSV's rows again and again under new indices and groups, until there are so many."""
+    own, large = list(read_rows(path)), []
+    for number in range(rows):
+        row, turn = dict(own[number % len(own)]), number // len(own)
+        places = row["index"].split("_")
+        places[3:4] = [f"{place}x{turn}" for place in places[3:4]]  # HallusionBench: the set
+        row["index"] = "_".join(places) if len(places) > 1 else str(number)
+        if "image_path" in row:
+            row["image_path"] = f"{turn}/{row['image_path']}"
+        large.append(row)
+    target = path.with_name(f"{path.stem}.large.tsv")
+    write_tsv(target, large)
+    return target
+
+
+def scoring(options: argparse.Namespace, work: Path) -> None:
+    """`mmevol score` on 10,000 predictions a benchmark: reading, grading, adding up, writing."""
+    data = write_twins(options.held_out, work, NINE, 300)
+    write_twins(options.held_out, work, FOLDERS, options.predictions)
+    say(f"{options.predictions} predictions each, load {os.getloadavg()[0]:.1f}\n")
+    say("| benchmark | items | wall s | CPU s |\n|---|---|---|---|")
+    for name in SCORED:
+        rules, rng = find(name), random.Random(name)
+        path = locate(data, rules)
+        path = enlarge(path, options.predictions) if path.is_file() else path
+        predictions = work / f"{name}.jsonl"
+        said = ["yes", "No.", "A", "The answer is B.", "red", "3", "I cannot tell", "a red circle at the top left"]
+        rows = [{"index": item.index, "prediction": rng.choice([*said, item.answer])} for item in rules.load(path)]
+        write_jsonl(predictions, rows)
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = score_file(name, path, predictions, work / f"{name}.json", RULES.get(name))
+        say(f"| {name} | {result['n']} | {time.perf_counter() - wall:.2f} | {time.process_time() - cpu:.2f} |")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main() -> None:
+    """Run what is named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=["loop", "scoring"], metavar="loop|scoring")
+    parser.add_argument("--checkpoint", type=Path, default=ROOT / "outputs/quickstart/finetune.evolved/checkpoint")
+    parser.add_argument("--held-out", type=Path, default=ROOT / "outputs/quickstart/seed/held_out")
+    parser.add_argument("--items", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--predictions", type=int, default=10_000)
+    options = parser.parse_args()
+    for path, made_by in (
+        (options.checkpoint / "config.json", "make experiment"),
+        (options.held_out, "make experiment"),
+    ):
+        if not path.exists():
+            sys.exit(f"{path} is not there; run `{made_by}` first, or name another with --checkpoint and --held-out")
+    say(f"Python {platform.python_version()}, {os.cpu_count()} cores")
+    for part in options.parts:
+        say(f"\n## {part}\n")
+        with tempfile.TemporaryDirectory() as folder:
+            {"loop": loop, "scoring": scoring}[part](options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
