@@ -24,7 +24,8 @@ BATCH_ROWS = 4096  # rows of one Arrow batch: about 8 MB
 NAMED = 5  # row numbers kept as examples of each reason
 SCHEMA = pa.schema(
     {
-        "number": pa.int64(), "ids": pa.list_(pa.int32()), "supervised": pa.list_(pa.uint8()),
+        "number": pa.int64(), "name": pa.string(), "source": pa.string(),
+        "ids": pa.list_(pa.int32()), "supervised": pa.list_(pa.uint8()),
         "names": pa.list_(pa.string()), "sizes": pa.list_(pa.int32()), "tokens": pa.list_(pa.int32()),
         "length": pa.int64(), "learned": pa.int64(),
     }
@@ -48,6 +49,8 @@ class Row:
     ids: NDArray[np.int32]
     supervised: NDArray[np.bool_]
     pictures: tuple[Picture, ...]
+    name: str = ""  # its id in the file
+    source: str = "text"  # first folder of its first picture; "images" without a folder, "text" without a picture
 
     @property
     def length(self) -> int:
@@ -93,9 +96,15 @@ class Rows(Sequence[Row]):
         return self._batches[place].row(index - self._starts[place])
 
     def numbers(self, column: str) -> NDArray[np.int64]:
-        """A column of whole numbers: `length` or `learned`."""
+        """A column of whole numbers: `number`, `length` or `learned`."""
         parts = [batch.batch.column(column).to_numpy() for batch in self._batches]
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def labels(self, column: str) -> tuple[NDArray[np.int32], list[str]]:
+        """A column of few different texts as codes and what they stand for."""
+        found = pa.chunked_array([batch.batch.column(column) for batch in self._batches], pa.string())
+        coded = found.combine_chunks().dictionary_encode()
+        return coded.indices.to_numpy(), coded.dictionary.to_pylist()
 
 
 class _Batch:
@@ -113,8 +122,9 @@ class _Batch:
         names = self.batch.column("names")[place].as_py()
         sizes, tokens = self._part("sizes", place).tolist(), self._part("tokens", place).tolist()
         pictures = tuple(Picture(name, (sizes[2 * at], sizes[2 * at + 1]), tokens[at]) for at, name in enumerate(names))
-        number = self.batch.column("number")[place].as_py()
-        return Row(number, self._part("ids", place), self._part("supervised", place).view(bool), pictures)
+        number, name, source = (self.batch.column(key)[place].as_py() for key in ("number", "name", "source"))
+        supervised = self._part("supervised", place).view(bool)
+        return Row(number, self._part("ids", place), supervised, pictures, name, source)
 
 
 def _values(batch: pa.RecordBatch, name: str) -> tuple[NDArray[np.int32], NDArray[Any]]:
@@ -152,6 +162,8 @@ def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
     pictures = [row.pictures for row in rows]
     columns = {
         "number": [row.number for row in rows],
+        "name": [row.name for row in rows],
+        "source": [row.source for row in rows],
         "ids": _lists([row.ids for row in rows], pa.int32()),
         "supervised": _lists([row.supervised.view(np.uint8) for row in rows], pa.uint8()),
         "names": [[picture.name for picture in one] for one in pictures],

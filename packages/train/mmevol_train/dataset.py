@@ -42,7 +42,7 @@ from mmevol_train.corpus import BATCH_ROWS, Corpus, Picture, Refused, Row, in_me
 from mmevol_train.images import Views, cut, image_size, locate_image, read_views
 from mmevol_train.labels import newline_ids, row_problem
 
-CORPUS_VERSION = 1  # raise when rows are made in another way
+CORPUS_VERSION = 2  # raise when rows are made in another way
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,20 @@ def _row(
     if int(slots.sum()) != len(names):
         raise BadRow(f"{len(names)} images for {int(slots.sum())} placeholders")
     pictures = tuple(_picture(name, images, reading, sizes) for name in names)
-    result = Row(number, ids, supervised & ~slots, pictures)
+    result = Row(number, ids, supervised & ~slots, pictures, str(row.get("id") or ""), _source(names))
     if result.length > reading.max_length:
         raise BadRow("longer than max_length")
     if not result.supervised[1:].any():
         raise BadRow("nothing supervised")
     return result
+
+
+def _source(names: list[str]) -> str:
+    """Where a row comes from, as far as its first picture's path says."""
+    if not names:
+        return "text"
+    folder, _, rest = names[0].partition("/")
+    return folder if rest else "images"
 
 
 def _image_names(row: Mapping[str, Any]) -> list[str]:
