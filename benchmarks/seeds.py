@@ -23,7 +23,7 @@ WORDS = NOUNS.split()
 
 
 def make(path: Path, rows: int) -> None:
-    """Rows as MMEvol's seed has them: 3 to 5 questions with steps, a caption, boxes; 2.8 KB each."""
+    """Rows as MMEvol's seed has them: 3 to 5 questions with steps, a caption, boxes; 2.7 KB each."""
     rng = random.Random(0)
 
     def text(count: int) -> str:
@@ -42,7 +42,7 @@ def make(path: Path, rows: int) -> None:
             caption = [{"from": "human", "value": "Describe the picture."}, {"from": "gpt", "value": text(60)}]
             row = {"id": str(number), "image": f"coco/{number:012d}.jpg", "topic_name": "", "caption": caption,
                    "det": boxes, "conversations_v0": [item() for _ in range(rng.randint(3, 5))]}  # fmt: skip
-            file.write((",\n" if number else "\n") + json.dumps(row, indent=1))
+            file.write((",\n" if number else "\n") + json.dumps(row))
         file.write("\n]\n")
 
 

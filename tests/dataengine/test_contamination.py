@@ -88,7 +88,10 @@ def test_the_seed_stage_drops_or_keeps_counts_and_lists_what_it_found(folders):
         config = SeedConfig(
             source="samples", path=folders / "seed.jsonl", image_root=folders / "images", contamination=gate
         )
-        metrics = STAGE.run(config, {}, folders / action).metrics
+        result = STAGE.run(config, {}, folders / action)
+        metrics = result.metrics
+        (listed,) = [json.loads(line) for line in result.files["contaminated"].read_text().splitlines()]
+        assert listed == {"id": "s1", "sign": "same_image", "action": action}
         assert metrics["records"] == records
         assert metrics["contamination"]["found"] == {"same_image": 1}
         assert metrics["contamination"]["benchmark_files_unread"] == ["broken.json"]

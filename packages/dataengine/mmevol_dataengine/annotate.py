@@ -177,7 +177,7 @@ class Reader:
             from rapidocr import RapidOCR
         except ImportError as error:
             raise UserError("annotate.ocr=rapidocr needs: pip install mmevol[ocr]") from error
-        self._engine = RapidOCR(params={"Global.log_level": "error"})
+        self._engine: Any = RapidOCR(params={"Global.log_level": "error"})
         self._least = config.ocr_threshold
 
     def read(self, image: Image.Image) -> list[tuple[str, list[float]]]:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_core.files import replacing
+from mmevol_core.files import replacing, write_jsonl
 from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
 from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, to_dict
@@ -68,7 +68,7 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     elif not image_root.is_dir():
         raise UserError(f"image folder not found: {image_root}; set data.image_root")
     gate = Gate(config.contamination) if config.contamination else None
-    found: Counter[str] = Counter()
+    found: list[dict[str, str]] = []  # what meets a benchmark, dropped or kept
     store = ImageStore(image_root, ImagePolicy(max_side=None))
     examined = _examined(_rows(config, config.path, image_root), store, config, gate, found)
     kept, refused = _write(islice(examined, config.limit), out_dir, config.limit or 0)
@@ -89,7 +89,10 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     metrics: dict[str, Any] = {"rows": total, "records": kept, "failed": dict(refused)}
     if gate:
         gaps = {"benchmark_files": len(gate.files), "benchmark_files_unread": gate.skipped}
-        metrics["contamination"] = {"action": gate.config.action, "found": dict(found), **gaps}
+        files["contaminated"] = out_dir / "contaminated.jsonl"
+        write_jsonl(files["contaminated"], found)
+        signs = Counter(row["sign"] for row in found)
+        metrics["contamination"] = {"action": gate.config.action, "found": dict(signs), **gaps}
     return StageResult(files, metrics)
 
 
@@ -116,7 +119,11 @@ def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
 
 
 def _examined(
-    rows: Iterator[Sample | Failure], store: ImageStore, config: SeedConfig, gate: Gate | None, found: Counter[str]
+    rows: Iterator[Sample | Failure],
+    store: ImageStore,
+    config: SeedConfig,
+    gate: Gate | None,
+    found: list[dict[str, str]],
 ) -> Iterator[Sample | Failure]:
     """Rows with what is wrong with their pictures, and with what the gate found."""
     for number, row in enumerate(rows, start=1):
@@ -142,12 +149,14 @@ def _with_images(row: Sample | Failure, number: int, store: ImageStore, check: s
     return replace(row, sizes=tuple(sizes)) if sizes else row
 
 
-def _gated(row: Sample | Failure, number: int, gate: Gate, store: ImageStore, found: Counter[str]) -> Sample | Failure:
+def _gated(
+    row: Sample | Failure, number: int, gate: Gate, store: ImageStore, found: list[dict[str, str]]
+) -> Sample | Failure:
     """Count a sample that meets a benchmark, and refuse it when the gate says so."""
     sign = None if isinstance(row, Failure) else gate.check(row, store)
     if sign is None:
         return row
-    found[sign] += 1
+    found.append({"id": row.id, "sign": sign, "action": gate.config.action})
     return row if gate.config.action == "keep" else Failure(number, row.id, f"contaminated_{sign}", "meets a benchmark")
 
 
