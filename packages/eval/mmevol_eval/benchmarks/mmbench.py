@@ -81,11 +81,14 @@ def _grade_group(
 
 BENCHMARK: Benchmark = choice.benchmark(
     "MMBench",
-    aliases=tuple(
-        f"MMBench_{split}_{language}{version}"
-        for split in ("DEV", "TEST")
-        for language in ("EN", "CN")
-        for version in ("", "_V11")
+    aliases=(
+        *(f"MMBench_{part}" for part in ("V11", "CN", "CN_V11", "DEV_KO")),
+        *(
+            f"MMBench_{split}_{language}{version}"
+            for split in ("DEV", "TEST")
+            for language in ("EN", "CN")
+            for version in ("", "_V11")
+        ),
     ),
     load=load,
     group=grade_groups,
