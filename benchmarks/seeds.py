@@ -1,6 +1,6 @@
 """How long and in how much memory a seed file of SEED-163K's size is read.
 
-    python benchmarks/seeds.py            163,000 rows, about 600 MB (the release: 449), written to a temporary folder and read
+    python benchmarks/seeds.py            163,000 rows, about 600 MB (the release: 449), written to a temporary folder
     python benchmarks/seeds.py 20000      fewer rows
 
 Three readings, each a process of its own: the elements alone, as `Sample`s, and the stage `seed` (validated, written as

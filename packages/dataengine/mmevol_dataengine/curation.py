@@ -22,7 +22,7 @@ from mmevol_core.chat import Asker, connect
 from mmevol_core.chat import run as run_rows
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_core.files import replacing, write_json
+from mmevol_core.files import digest, replacing, write_json
 from mmevol_core.images import ImageStore
 from mmevol_core.journal import Journal
 from mmevol_core.progress import Progress
@@ -132,9 +132,9 @@ def run(config: CurationConfig, inputs: Mapping[str, Path], out_dir: Path) -> St
 def _prepare(config: CurationConfig, inputs: Mapping[str, Path], out_dir: Path, books: _Books) -> None:
     """Join what belongs together and let the tools look at the pictures: `prepared.jsonl`."""
     rows = islice(merged(inputs["seed"], books.merging, join=config.merge), config.limit)
-    store = ImageStore(inputs["images"])
+    log = out_dir / f"annotations-{digest(config.annotate.model_dump(mode='json'))}.jsonl"  # other tools, another log
     with (
-        Annotator(config.annotate, store, out_dir / "annotations.jsonl") as annotator,
+        Annotator(config.annotate, ImageStore(inputs["images"]), log) as annotator,
         Progress(out_dir, "look", 0, "records") as progress,
     ):
         write_samples(out_dir / "prepared.jsonl", _advancing(annotator.annotate(rows), progress))
