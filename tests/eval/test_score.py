@@ -293,3 +293,13 @@ def test_ten_thousand_predictions_are_scored_within_five_seconds(tmp_path):
     start = time.process_time()  # CPU seconds: other work on the machine does not count
     assert score_file("MMStar", *paths)["n"] == 10_000
     assert time.process_time() - start < 5
+
+
+def test_predictions_without_an_answer_are_counted_beside_the_score(tmp_path):
+    rows = [{"index": str(number), "answer": "Yes", "category": "random"} for number in range(4)]
+    data, predictions, out = files(tmp_path, rows, ["yes"] * 4)
+    assert score_file("POPE", data, predictions, out)["failed"] == 0
+    lines = _lines(rows, ["yes", "yes", "yes", ""])
+    write_jsonl(predictions, [*lines[:3], lines[3] | {"failure": "chat: timeout"}])
+    result = score_file("POPE", data, predictions, out)
+    assert (result["failed"], result["scores"]["acc"]) == (1, 75)

@@ -48,9 +48,9 @@ def clean_score(
     entry: dict[str, Any] = {"n": len(kept), "left_out": len(rows) - len(kept), "score": None, "ci95": None}
     if not kept:
         return entry
-    headline = task.rules.headline(task.profile)
+    headline = task.rules.headline(task.scoring)
     own = [rows[number] for number in kept]
-    value = task.rules.scores([graded[number] for number in kept], task.profile)[headline.name]
+    value = task.rules.scores([graded[number] for number in kept], task.scoring)[headline.name]
     interval = estimate(own, "score", resamples, seed).interval
     scale = headline.maximum / 100
     return entry | {"score": value, "percent": value / scale, "ci95": [edge * scale for edge in interval]}

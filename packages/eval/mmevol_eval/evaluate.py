@@ -99,7 +99,7 @@ def _graded(task: Task, answers: Answers, run: str, judge: Judge | None) -> list
 
 def _rows(task: Task, real: Sequence[Graded], blind: Sequence[Graded] | None, answers: Answers) -> list[Row]:
     """One row a graded item, with what the headline's sums and a reader of wrong items need."""
-    name, headline = task.rules.name, task.rules.headline(task.profile).name
+    name, headline = task.rules.name, task.rules.headline(task.scoring).name
     rows: list[Row] = []
     for number, verdict in enumerate(real):
         item = verdict.item
@@ -132,8 +132,8 @@ def _entry(
     task: Task, real: Sequence[Graded], rows: Sequence[Row], protocol: Protocol, config: EvaluateConfig
 ) -> dict[str, Any]:
     """A benchmark's part of `scores.json`."""
-    scores = task.rules.scores(real, task.profile)
-    headline = task.rules.headline(task.profile)
+    scores = task.rules.scores(real, task.scoring)
+    headline = task.rules.headline(task.scoring)
     value, scale = scores[headline.name], headline.maximum / 100
     found = estimate(rows, "score", config.resamples, config.seed)
     if abs(found.value * scale - value) > ROUNDING * max(scale, 1):

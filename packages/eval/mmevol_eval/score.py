@@ -30,13 +30,13 @@ def score_file(
     if not data.exists():
         raise UserError(missing(rules_of.name, data))
     rules = rules_of.check_rules(protocol) if protocol else default_rules(rules_of, data)
-    referee = judge_from(judge, out.with_suffix(".judge.sqlite"))
-    if rules_of.needs_judge and referee is None:
+    if rules_of.needs_judge and judge == "none":
         raise UserError(f"{rules_of.name} is scored by a judge: give --judge replay:FILE.jsonl or a judge's YAML")
     items = list(rules_of.load(data))
     if not items:
         raise UserError(f"{data} holds no items of {rules_of.name}")
     replies = match(items, read_predictions(predictions), predictions)
+    referee = judge_from(judge, out.with_suffix(".judge.sqlite"))
     try:
         graded = rules_of.grade_all(items, replies, rules, referee)
     finally:
@@ -49,7 +49,8 @@ def score_file(
         data=data_hash(data),
         judge=referee.name if referee else "none",
     )
-    value = result(rules_of, graded, made_by)
+    failed = sum(row.get("failure") is not None for row in read_jsonl(predictions))
+    value = result(rules_of, graded, made_by) | {"failed": failed}  # scored as wrong; `mmevol predict` says why
     write_json(out, value)
     return value
 

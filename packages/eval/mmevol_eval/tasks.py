@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmevol_core.errors import UserError, unknown
 from mmevol_core.files import digest
-from mmevol_eval.benchmark import PROMPTS, Benchmark, BenchmarkSettings, Image, Item, Message
+from mmevol_eval.benchmark import PROMPTS, Benchmark, BenchmarkSettings, Image, Item, Message, without_fallback
 from mmevol_eval.benchmarks import find
 from mmevol_eval.data import locate
 from mmevol_eval.predictions import Ask
@@ -26,6 +26,11 @@ class Task:
     items: Sequence[Item]
     data: str  # hash of its files, and how many of its items are left out
     settings: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+
+    @property
+    def scoring(self) -> str:
+        """The profile that aggregates follow: drawing letters concerns single items alone."""
+        return without_fallback(self.profile)
 
 
 def load_tasks(config: EvaluateConfig, root: Path | None) -> list[Task]:
