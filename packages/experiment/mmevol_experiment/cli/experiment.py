@@ -105,7 +105,9 @@ def plan(overrides: Overrides = None) -> None:
         if receipt is None and before is not None:
             state += f", last time {duration(before)}"
         say(f"{key:<{width}}  {state:<24}  {job.folder}")
-    for line in lines(experiment):
+    from mmevol_experiment.training_plan import training_lines
+
+    for line in [*lines(experiment), *training_lines(experiment)]:
         say(line)
     lacking = preflight.missing(experiment)
     if lacking:

@@ -1,0 +1,94 @@
+"""Memory and shapes of the paper's configurations, without a weight."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import torch
+from support.tiny_models import backbone
+from transformers import LlavaNextForConditionalGeneration
+
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError
+from mmevol_experiment.compose import compose
+from mmevol_experiment.training_plan import PAPER_ROWS, global_batch
+from mmevol_train.backbone import build
+from mmevol_train.config import FinetuneConfig, PretrainConfig
+from mmevol_train.memory import largest_picture, need, projector, shapes
+from mmevol_train.parts import BackboneConfig
+
+PUBLISHED = {  # parameters that the model cards' safetensors say
+    "qwen2_0_5b": 494_032_768, "qwen2_1_5b": 1_543_714_304, "qwen2_7b": 7_615_616_512,
+    "llama3_8b": 8_030_261_248, "llama3_2_1b": 1_235_814_400,
+}  # fmt: skip
+
+
+def stage(name, *overrides):
+    values = compose(["experiment=qwen2_evol", *overrides])
+    whole = {**values[name], "backbone": values["backbone"], "engine": values["engine"], "tracking": values["tracking"]}
+    return fit(PretrainConfig if name == "pretrain" else FinetuneConfig, whole, name)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_those_of_the_published_models(name):
+    config = fit(BackboneConfig, compose([f"backbone={name}", "name=x"])["backbone"], "backbone")
+    language, tower = shapes(config)
+    assert language.parameters == PUBLISHED[name]
+    assert tower.parameters == 303_507_456  # CLIP ViT-L/14-336 without its projection
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama3"])
+def test_parameters_equal_those_of_the_model_that_is_built(tmp_path, family):
+    config = backbone(tmp_path, family)
+    model, _ = build(config)
+    language, tower = shapes(config)
+    with torch.device("meta"):
+        empty = LlavaNextForConditionalGeneration(model.config)
+    count = sum(parameter.numel() for parameter in empty.parameters())
+    assert language.parameters + tower.parameters + projector(language, tower) == count
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_the_global_batch_of_the_paper_is_reached_on_eight_gpus(name):
+    assert global_batch(stage(name), 8) == PAPER_ROWS[name]
+
+
+def test_zero_stages_share_what_they_say():
+    two, three = (stage("finetune", f"engine=deepspeed_zero{number}") for number in (2, 3))
+    language, tower = shapes(two.backbone)
+    total = language.parameters + tower.parameters + projector(language, tower)
+    found = need(two, language, tower, 8)
+    assert (found.weights, found.gradients, found.optimizer) == pytest.approx((2 * total, total / 4, 12 * total / 8))
+    assert need(three, language, tower, 8).weights == pytest.approx(2 * total / 8)
+    assert found.fits(80 * 2**30) and not need(two, language, tower, 1).fits(80 * 2**30)
+
+
+def test_what_is_frozen_needs_no_optimizer():
+    config = stage("pretrain")
+    language, tower = shapes(config.backbone)
+    assert need(config, language, tower, 1).optimizer == 12 * projector(language, tower)
+
+
+def test_the_largest_picture_fills_its_grid():
+    # 672x672: 576 + 48 rows of 48 patches and a newline = 2928 tokens, 5 views
+    assert largest_picture(stage("finetune").backbone) == (2928, 5)
+
+
+def test_sizes_that_do_not_fit_are_named():
+    config = stage("finetune").backbone
+    with pytest.raises(UserError, match="has tile=336 and patch=14"):
+        shapes(config.model_copy(update={"patch": 16}))
+    with pytest.raises(UserError, match="shape of nobody/nothing is not known here"):
+        shapes(config.model_copy(update={"language_model": "nobody/nothing"}))
+    assert dataclasses.is_dataclass(shapes(config)[0])
+
+
+def test_plan_says_it_all_and_names_what_is_missing(tmp_path):
+    command = [sys.executable, "-m", "mmevol_experiment", "plan", "experiment=llama3_evol"]
+    done = subprocess.run([*command, f"paths.outputs={tmp_path}"], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2
+    assert "pretrain: 8 GPUs x 4 x 8 = 256 rows a step (as the paper)" in done.stdout
+    assert "finetune: 8 GPUs x 4 x 4 = 128 rows a step (as the paper)" in done.stdout
+    assert "GiB a GPU with deepspeed_zero2 on 8 (weights 15." in done.stdout
+    assert "weights: openai/clip-vit-large-patch14-336, meta-llama/Meta-Llama-3-8B-Instruct" in done.stderr
