@@ -236,3 +236,10 @@ def test_the_check_of_a_report_fails_when_something_does_not_close(made, numbers
     (tmp_path / "report.html").write_bytes((made / "report.html").read_bytes())
     found = check(tmp_path / "report.json")
     assert found.returncode == 1 and "AssertionError" in found.stderr
+
+
+def test_each_arm_has_a_page_of_its_own_results(made):
+    for arm in ARMS:
+        assert f'<script type="application/json" id="data">{{"title":"quickstart: {arm}"' in (
+            made / f"results.{arm}.html"
+        ).read_text(encoding="utf-8")

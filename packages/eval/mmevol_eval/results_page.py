@@ -42,10 +42,10 @@ def write_results(
     listed: int = LISTED,
     pictures: int = PICTURES,
 ) -> dict[str, int]:
-    """Write the page; return how many answers are wrong, listed, and listed with a picture.
+    """Write the page of a finished evaluation's folder; return how many answers are wrong, listed, and with a picture.
 
-    `evaluated` is the folder of a finished evaluation; `benchmarks` that of the benchmark files (found through the
-    evaluation's manifest when None; without one the page has no pictures and says so).
+    `benchmarks` is the folder of the benchmark files (found through the evaluation's manifest when None; without one
+    the page has no pictures and says so).
 
     Raises:
         UserError: the folder holds no finished evaluation.
@@ -53,14 +53,29 @@ def write_results(
     for name in ("scores.json", "items.jsonl"):
         if not (evaluated / name).is_file():
             raise UserError(f"{evaluated} holds no {name}; give the folder of a finished evaluation")
-    scores, rows = read_json(evaluated / "scores.json"), list(read_jsonl(evaluated / "items.jsonl"))
+    folder = benchmarks or benchmark_files(evaluated / "manifest.json")
+    scores, items = evaluated / "scores.json", evaluated / "items.jsonl"
+    return write_page(scores, items, out, folder, title or evaluated.name, listed=listed, pictures=pictures)
+
+
+def write_page(
+    scores_file: Path,
+    items_file: Path,
+    out: Path,
+    benchmarks: Path | None,
+    title: str,
+    *,
+    listed: int = LISTED,
+    pictures: int = PICTURES,
+) -> dict[str, int]:
+    """The same from the files of stage `evaluate`."""
+    scores, rows = read_json(scores_file), list(read_jsonl(items_file))
     wrong = [row for row in rows if row["score"] is not None and row["score"] < RIGHT]
     shown = _spread(wrong, listed)
-    folder = benchmarks or _benchmarks_of(evaluated)
-    seen = _pictures(_spread(shown, pictures), folder) if folder else {}
+    seen = _pictures(_spread(shown, pictures), benchmarks) if benchmarks else {}
     counts = {"wrong": len(wrong), "listed": len(shown), "pictures": len(seen), "items": len(rows)}
     data = {
-        "title": title or evaluated.name,
+        "title": title,
         "counts": counts,
         "average": scores["average"],
         "benchmarks": [_benchmark(name, entry, rows) for name, entry in scores["benchmarks"].items()],
@@ -77,13 +92,12 @@ def render(data: Mapping[str, Any]) -> str:
     return template.replace("{{data}}", orjson.dumps(data).decode().replace("<", "\\u003c"), 1)
 
 
-def _benchmarks_of(evaluated: Path) -> Path | None:
-    """The benchmark files that the evaluation's manifest names, when they are still there."""
-    manifest = evaluated / "manifest.json"
-    source = read_json(manifest)["inputs"].get("benchmarks") if manifest.is_file() else None
+def benchmark_files(manifest: Path) -> Path | None:
+    """The folder of benchmark files that an evaluation's manifest names, when it is still there."""
+    source = read_json(manifest).get("inputs", {}).get("benchmarks") if manifest.is_file() else None
     if not source:
         return None
-    folder = evaluated.resolve().parents[1] / source["stage"] / source["fingerprint"] / FOLDER
+    folder = manifest.resolve().parents[2] / source["stage"] / source["fingerprint"] / FOLDER
     return folder if folder.is_dir() else None
 
 
@@ -105,12 +119,13 @@ def _benchmark(name: str, entry: Mapping[str, Any], rows: Iterable[Row]) -> dict
         {"name": category, "percent": 100 * sum(values) / len(values), "n": len(values)}
         for category, values in sorted(groups.items())
     ]
-    return {"name": name, **entry, "categories": categories}
+    return {"name": name, "scores": {}, **entry, "categories": categories}
 
 
 def _wrong(row: Row, pictures: Sequence[str]) -> dict[str, Any]:
-    names = ("benchmark", "index", "category", "question", "options", "answer", "prediction", "parsed", "method")
-    return {name: row[name] for name in (*names, "score")} | {"pictures": list(pictures)}
+    names = ("benchmark", "index", "category", "question", "answer", "prediction", "parsed", "method")
+    shown = {name: row.get(name, "") for name in names}  # rows of older evaluations lack some
+    return shown | {"options": row.get("options", {}), "score": row["score"], "pictures": list(pictures)}
 
 
 def _pictures(rows: Sequence[Row], folder: Path) -> dict[tuple[str, str], list[str]]:

@@ -11,6 +11,7 @@ from pydantic import Field
 from mmevol_core.config import Config
 from mmevol_core.files import digest, read_json, replacing, write_json
 from mmevol_core.stage import Stage, StageResult
+from mmevol_eval.results_page import benchmark_files, write_page
 from mmevol_eval.statistics import MEASURES, compare, leave_one_out, read_items
 from mmevol_experiment.findings import AVERAGE, EXCHANGED, SEES, findings, labels
 from mmevol_experiment.page import page
@@ -29,13 +30,18 @@ class ReportConfig(Config):
 
 
 def run(config: ReportConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
-    """Gather the numbers of all arms and write them as JSON and as HTML."""
+    """Gather the numbers of all arms and write them as JSON and as HTML; one page of results for each arm."""
     out_dir.mkdir(parents=True, exist_ok=True)
     numbers = gather(config, inputs)
     write_json(out_dir / "report.json", numbers)
     with replacing(out_dir / "report.html") as file:
         file.write(page(numbers, inputs, config.title or config.name, config.lineages).encode())
     files = {"report.html": out_dir / "report.html", "report.json": out_dir / "report.json"}
+    for arm in config.arms:
+        files[f"results.{arm}"] = out_dir / f"results.{arm}.html"
+        folder = benchmark_files(inputs[f"manifest.evaluate.{arm}"])
+        title = f"{config.title or config.name}: {arm}"
+        write_page(inputs[f"scores.{arm}"], inputs[f"items.{arm}"], files[f"results.{arm}"], folder, title)
     return StageResult(files, {"headline": numbers["headline"], "sees": numbers["gates_passed"]})
 
 
@@ -139,6 +145,6 @@ STAGE = Stage(
     config=ReportConfig,
     needs=("scores", "items", "manifest"),
     run=run,
-    version="3",
+    version="4",
     accepts=("evolved", "ledger", "images", "losses"),
 )
