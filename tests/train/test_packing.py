@@ -1,6 +1,8 @@
 """Packing: nothing leaks, nothing changes, nothing is lost."""
 
+import inspect
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -104,3 +106,51 @@ def test_an_attention_that_ignores_the_borders_is_found_at_start_up(rows):
             check_packing(model, broken, padded, 1e-5)
     finally:
         use_packing(model)
+
+
+def test_flash_attentions_kernel_is_given_the_borders_and_gives_the_same_logits(rows, monkeypatch):
+    """transformers' own path to flash-attn, up to the kernel, whose signature a slow kernel of ours has here."""
+    from functools import partial
+
+    from transformers import AttentionInterface
+    from transformers import modeling_flash_attention_utils as flash
+    from transformers.integrations.flash_attention import flash_attention_forward
+
+    model, chosen, pixels, _ = rows
+    batch = ready(PackedCollator()(chosen), pixels)
+    inputs = {key: value for key, value in batch.items() if key not in ("tokens", "rows", "positions", "targets")}
+    seen = []
+
+    def varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale, causal):
+        seen.append((cu_seqlens_q.tolist(), cu_seqlens_k.tolist(), max_seqlen_q, max_seqlen_k, causal, q.shape[0]))
+        places = list(zip(cu_seqlens_q[:-1].tolist(), cu_seqlens_q[1:].tolist(), strict=True))
+        parts = [
+            torch.nn.functional.scaled_dot_product_attention(
+                *(states[start:end].transpose(0, 1) for states in (q, k, v)),
+                is_causal=causal, scale=softmax_scale, enable_gqa=True,
+            ).transpose(0, 1)
+            for start, end in places
+        ]  # fmt: skip
+        return torch.cat(parts)
+
+    has = inspect.signature(varlen).parameters
+    asked = ("dropout_p", "window_size", "deterministic", "softcap", "s_aux", "learnable_sink", "block_table")
+    more = ("page_table", "cache_seqlens", "max_seqlen_q", "max_seqlen_k")
+    supports = {name: name in has for name in (*asked, *more)}
+    process = partial(flash._process_flash_attention_kwargs, supports_mapping=supports)
+    monkeypatch.setattr(
+        flash, "lazy_import_flash_attention", lambda *_, **__: ((None, varlen, None, None, None), (process, None))
+    )
+    AttentionInterface.register("varlen_on_cpu", flash_attention_forward)
+    with torch.no_grad():
+        expected = model(**inputs, use_cache=False).logits
+        model.model.language_model.set_attn_implementation("varlen_on_cpu")
+        try:
+            found = model(**inputs, use_cache=False).logits
+        finally:
+            use_packing(model)
+    edges = batch["cu_seq_lens_q"].tolist()
+    longest = max(after - before for before, after in pairwise(edges))
+    layers = model.config.text_config.num_hidden_layers
+    assert seen == [(edges, edges, longest, longest, True, edges[-1])] * layers
+    assert torch.allclose(found, expected, atol=1e-5)

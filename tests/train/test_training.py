@@ -118,8 +118,17 @@ def test_the_loss_is_that_of_transformers_on_the_same_batch(base, tmp_path):
     assert losses(tmp_path / "out")[0][1] == pytest.approx(total / count, abs=1e-5)
 
 
-def test_killed_at_any_step_it_ends_with_the_same_losses_and_weights(base, tmp_path):
-    config = tune(base[1], epochs=8, save_every_steps=5)
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}
+KINDS = [
+    {},
+    pytest.param({"lora": LORA}, marks=pytest.mark.slow),
+    pytest.param({"batching": "packed", "pack_length": 400}, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=["full", "lora", "packed"])
+def test_killed_at_any_step_it_ends_with_the_same_losses_and_weights(base, tmp_path, changes):
+    config = tune(base[1], epochs=8, save_every_steps=5, **changes)
     undisturbed, killed = folder(tmp_path, "undisturbed"), folder(tmp_path, "killed")
     expected = finetune.run(config, inputs(base), undisturbed)
     process = multiprocessing.get_context("spawn").Process(target=finetune.run, args=(config, inputs(base), killed))
@@ -140,9 +149,6 @@ def test_killed_at_any_step_it_ends_with_the_same_losses_and_weights(base, tmp_p
 def _lines(out):
     path = out / "metrics.jsonl"
     return path.read_bytes().splitlines() if path.is_file() else []
-
-
-LORA = {"rank": 4, "alpha": 8, "dropout": 0.1}
 
 
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
@@ -263,3 +269,47 @@ def test_what_learns_is_logged_as_a_table(base, tmp_path, caplog):
         finetune.run(tune(base[1], train_vision=False, max_steps=1), inputs(base), folder(tmp_path, "out"))
     assert "vision: 0 parameters learn" in caplog.text
     assert "projector: 2144 parameters learn at 2e-05" in caplog.text
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_gradient_checkpointing_changes_no_loss_and_no_gradient(base, tmp_path):
+    for name, on in (("plain", False), ("checkpointed", True)):
+        finetune.run(tune(base[1], max_steps=3, gradient_checkpointing=on), inputs(base), folder(tmp_path, name))
+    for mine, one in zip(losses(tmp_path / "checkpointed"), losses(tmp_path / "plain"), strict=True):
+        assert mine == pytest.approx(one, rel=1e-6)
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_adapters_are_merged_into_the_weights_the_run_began_with(base, tmp_path):
+    changes = {"lora": LORA, "max_steps": 3, "train_vision": False, "train_projector": False, "verify": True}
+    found = finetune.run(tune(base[1], **changes), inputs(base), folder(tmp_path, "out"))
+    before, after = (
+        load(folder)[0].state_dict() for folder in (base[2].files["checkpoint"], found.files["checkpoint"])
+    )
+    changed = {name for name in after if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all("language_model.layers" in name and "_proj.weight" in name for name in changed)
+    assert all(torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= LORA["rank"] for name in changed)
+    assert found.metrics["verified"]["max_logit_difference"] <= 1e-4  # of the model with its adapters apart
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(tmp_path):
+    from mmevol_train.checkpoint import latest, mark_complete
+
+    (tmp_path / "checkpoint-4").mkdir()
+    mark_complete(tmp_path / "checkpoint-4", 4, ranks=2)
+    assert latest(tmp_path, ranks=2) == tmp_path / "checkpoint-4"
+    with pytest.raises(UserError, match="written by 2 processes and here are 1"):
+        latest(tmp_path, ranks=1)
+
+
+def test_a_checkpoint_whose_shard_is_cut_is_not_whole(tmp_path):
+    from mmevol_train.checkpoint import mark_complete
+
+    shard = tmp_path / "checkpoint-4" / "global_step4" / "rank_1.pt"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"12345")
+    mark_complete(tmp_path / "checkpoint-4", 4, ranks=2)
+    assert is_complete(tmp_path / "checkpoint-4")
+    shard.write_bytes(b"123")
+    assert not is_complete(tmp_path / "checkpoint-4")

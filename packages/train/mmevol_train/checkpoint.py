@@ -17,6 +17,7 @@ from mmevol_core.files import digest, file_digest, read_json, write_json
 
 COMPLETE = "complete.json"  # written last: its presence says that every other file is whole
 TOLERANCE = 1e-4  # float32 logits of two processes on one machine
+TOLERANCE_BFLOAT16 = 5e-2  # of the largest logit: eight bits of mantissa through all layers
 
 
 def save(model: Any, processor: LlavaNextProcessor, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
@@ -29,8 +30,10 @@ def save(model: Any, processor: LlavaNextProcessor, folder: Path, state: dict[st
     mark_complete(folder, 0)
 
 
-def load(folder: Path, dtype: str = "float32") -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:
-    """Model in evaluation mode and processor.
+def load(
+    folder: Path, dtype: str = "float32", *, four_bit: bool = False
+) -> tuple[LlavaNextForConditionalGeneration, LlavaNextProcessor]:
+    """Model in evaluation mode and processor; `four_bit` holds the language model's matrices in NF4 (GPU).
 
     Raises:
         UserError: when the folder is no finished checkpoint or its weights do not fit.
@@ -39,7 +42,7 @@ def load(folder: Path, dtype: str = "float32") -> tuple[LlavaNextForConditionalG
         raise UserError(f"no checkpoint at {folder}: config.json is missing")
     try:
         model, report = LlavaNextForConditionalGeneration.from_pretrained(
-            folder, dtype=getattr(torch, dtype), output_loading_info=True
+            folder, dtype=getattr(torch, dtype), output_loading_info=True, **(_four_bit() if four_bit else {})
         )
         processor = LlavaNextProcessor.from_pretrained(folder, backend="pil")
     except (OSError, ValueError, RuntimeError) as error:
@@ -52,6 +55,18 @@ def load(folder: Path, dtype: str = "float32") -> tuple[LlavaNextForConditionalG
     return model.eval(), processor
 
 
+def _four_bit() -> dict[str, Any]:
+    """QLoRA's storage (arXiv 2305.14314): NF4, double quantisation, products in bfloat16; the rest stays as it is."""
+    from transformers import BitsAndBytesConfig
+
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["vision_tower", "multi_modal_projector", "lm_head"],
+    )  # fmt: skip
+    return {"quantization_config": quantized, "device_map": {"": torch.cuda.current_device()}}
+
+
 def fingerprint(folder: Path) -> str:
     """Digest of the weights, names and bytes; equal for equal models whatever wrote them."""
     files = sorted(folder.glob("*.safetensors"))
@@ -60,10 +75,11 @@ def fingerprint(folder: Path) -> str:
     return digest([[path.name, file_digest(path)] for path in files])
 
 
-def mark_complete(folder: Path, step: int) -> None:
-    """Say that a folder is whole."""
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
-    write_json(folder / COMPLETE, {"step": step, "bytes": sizes})
+def mark_complete(folder: Path, step: int, ranks: int = 1) -> None:
+    """Say that a folder is whole, shards of other ranks in its subfolders included."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
+    write_json(folder / COMPLETE, {"step": step, "ranks": ranks, "bytes": sizes})
 
 
 def is_complete(folder: Path) -> bool:
@@ -75,15 +91,26 @@ def is_complete(folder: Path) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
-def latest(root: Path, clean: bool = True) -> Path | None:
-    """The newest whole training checkpoint below `root`; `clean` removes broken ones."""
+def latest(root: Path, clean: bool = True, ranks: int = 1) -> Path | None:
+    """The newest whole training checkpoint below `root`; `clean` removes broken ones.
+
+    Raises:
+        UserError: when another number of processes wrote it: order and shards would not fit.
+    """
     whole = []
     for folder in root.glob("checkpoint-*"):
         if is_complete(folder):
             whole.append(folder)
         elif clean:
             shutil.rmtree(folder)
-    return max(whole, key=_step, default=None)
+    newest = max(whole, key=_step, default=None)
+    wrote = read_json(newest / COMPLETE).get("ranks", 1) if newest else ranks
+    if wrote != ranks:
+        raise UserError(
+            f"{newest} was written by {wrote} processes and here are {ranks}; "
+            f"use as many, or remove {root} to start over"
+        )
+    return newest
 
 
 def keep_last(root: Path, count: int) -> None:
@@ -98,7 +125,16 @@ def _step(folder: Path) -> int:
 
 
 def probe(model: Any, processor: LlavaNextProcessor) -> torch.Tensor:
-    """Logits (T, vocabulary) of a fixed question about a fixed picture, in the model's own precision."""
+    """Logits (T, vocabulary) of a fixed question about a fixed picture, in the model's own precision.
+
+    With sharded weights every process must call it at the same time.
+    """
+    with torch.no_grad():
+        logits: torch.Tensor = model.eval()(**_question(model, processor), use_cache=False).logits[0]
+    return logits.float().cpu()
+
+
+def _question(model: Any, processor: LlavaNextProcessor) -> Any:
     from PIL import Image
 
     tile = processor.image_processor.crop_size["height"]
@@ -107,18 +143,19 @@ def probe(model: Any, processor: LlavaNextProcessor) -> torch.Tensor:
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     batch = processor(images=picture, text=text, return_tensors="pt", add_special_tokens=False).to(model.device)
     batch["pixel_values"] = batch["pixel_values"].to(model.dtype)
-    with torch.no_grad():
-        logits: torch.Tensor = model.eval()(**batch, use_cache=False).logits[0]
-    return logits.float().cpu()
+    return batch
 
 
-def verify(model: Any, processor: LlavaNextProcessor, folder: Path) -> dict[str, Any]:
-    """A fresh process loads `folder`, answers one question, and its logits are compared with the model in memory.
+def verify(expected: torch.Tensor, folder: Path, *, exact: bool = True) -> dict[str, Any]:
+    """A fresh process loads `folder` and answers one question; its logits are compared with the trained model's.
+
+    Args:
+        expected: `probe` of the model before it was written, (T, vocabulary).
+        exact: it was float32 on a CPU; otherwise only bfloat16's precision is asked for.
 
     Raises:
         UserError: when they differ.
     """
-    expected = probe(model, processor)
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         done = subprocess.run(
@@ -128,19 +165,18 @@ def verify(model: Any, processor: LlavaNextProcessor, folder: Path) -> dict[str,
             raise UserError(f"checkpoint {folder} cannot be loaded: {done.stderr.strip().splitlines()[-1]}", status=3)
         found = read_json(report)
     difference = float((torch.tensor(found["logits"]) - expected[-1]).abs().max())
-    limit = TOLERANCE * max(1.0, float(expected[-1].abs().max()))
-    if model.dtype == torch.float32 and not difference <= limit:
+    limit = (TOLERANCE if exact else TOLERANCE_BFLOAT16) * max(1.0, float(expected[-1].abs().max()))
+    if not difference <= limit:
         raise UserError(f"checkpoint {folder} changed on its way to disk: logits differ by {difference:.2e}", status=3)
     return {"max_logit_difference": difference, "answer": found["answer"]}
 
 
 def _load_and_answer(folder: Path, report: Path) -> None:
-    """The fresh process: last logits of the probe and one generated answer, as JSON."""
+    """The fresh process: last logits of the probe and its generated answer, as JSON."""
     torch.set_num_threads(1)
     model, processor = load(folder)
     logits = probe(model, processor)
-    text = processor.apply_chat_template([{"role": "user", "content": "Hello"}], add_generation_prompt=True)
-    batch = processor.tokenizer(text, return_tensors="pt", add_special_tokens=False)
+    batch = _question(model, processor)
     tokens = model.generate(**batch, max_new_tokens=8, do_sample=False)
     answer = processor.tokenizer.decode(tokens[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)
     write_json(report, {"logits": logits[-1].tolist(), "answer": str(answer)})

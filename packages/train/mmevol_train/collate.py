@@ -17,7 +17,9 @@ class Collator:
     works on `positions`, the flattened places whose next token is supervised; `targets` are those tokens.
 
     `blank` is a row with a black picture and nothing to learn. It joins a batch without pictures: when ranks share
-    the tower's gradients (DeepSpeed, FSDP), a rank that does not use the tower makes the others wait for ever.
+    the tower's gradients (DeepSpeed, FSDP), a rank that does not use the tower makes the others wait for ever. A single
+    process has it too: Adam skips weights without a gradient but moves those whose gradient is zero, so that without
+    it one process and two would not learn the same.
     """
 
     def __init__(self, pad: int, blank: dict[str, Any] | None = None) -> None:

@@ -15,9 +15,13 @@ EngineName = Literal["single", "ddp", "deepspeed_zero2", "deepspeed_zero3", "fsd
 
 
 class EngineConfig(Config):
-    """How the work is spread over processes; torchrun or the deepspeed launcher starts them."""
+    """How the work is spread over processes; torchrun or the deepspeed launcher starts them, see `launch.py`."""
 
     name: EngineName = "single"
+    processes: int | None = Field(default=None, ge=1)  # of one node; None: one a GPU, two without GPUs
+    nodes: int = Field(default=1, ge=1)  # more than one: torchrun asks PET_RDZV_ENDPOINT where they meet
+    launcher: Literal["torchrun", "deepspeed"] = "torchrun"
+    prefix: tuple[str, ...] = ()  # what starts the launcher on every node, for example [srun, --ntasks-per-node=1]
     deepspeed: dict[str, Any] | None = None  # DeepSpeed's own JSON, "auto" values filled in by transformers
     fsdp: dict[str, Any] | None = None  # transformers' fsdp_config
 
@@ -34,6 +38,7 @@ class LoraConfig(Config):
     rank: int = Field(default=64, ge=1)
     alpha: float = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    four_bit: bool = False  # QLoRA: the frozen weights in NF4 (arXiv 2305.14314); GPU
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -63,7 +68,8 @@ class TrainConfig(Config):
     seed: int = 0
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # bfloat16: compute; the optimizer keeps float32 weights
     gradient_checkpointing: bool = False
-    compile: bool = False
+    compile: bool = False  # torch.compile; GPU
+    liger: bool = False  # fused kernels of the language model (rotary, norms, MLP); GPU
     # what is read
     label_mode: LabelMode = "answer"
     special_text: SpecialText = "refuse"  # literal special tokens inside a turn
@@ -81,8 +87,16 @@ class TrainConfig(Config):
     save_every_s: float | None = Field(default=60.0, gt=0)  # single process only: ranks' clocks differ
     keep_checkpoints: int = Field(default=2, ge=1)
     log_every: int = Field(default=1, ge=1)
+    on_divergence: Literal["stop", "warn"] = "stop"  # a loss that is no number or a spike; the samples are named
+    spike_factor: float | None = Field(default=4.0, gt=1)  # of the median of 64 steps, and 1 nat above; None: no spike
     verify: bool = True  # a fresh process loads the result and compares logits
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> TrainConfig:
+        if self.label_mode == "mmevol" and self.backbone.chat_template == "tokenizer":
+            raise ValueError("label_mode mmevol knows the templates qwen2 and llama3; set label_mode to answer")
+        return self
 
 
 class PretrainConfig(TrainConfig):
@@ -90,6 +104,7 @@ class PretrainConfig(TrainConfig):
 
     train_vision: bool = False
     train_language_model: bool = False
+    lora: None = None  # adapters are for fine-tuning
     lr_vision: float = Field(default=2e-6, gt=0)
     lr_projector: float = Field(default=1e-3, gt=0)
     lr_language_model: float = Field(default=2e-5, gt=0)

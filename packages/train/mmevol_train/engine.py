@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from transformers import TrainingArguments
 from mmevol_core.errors import UserError
 from mmevol_train.config import TrainConfig
 
+PATIENCE = timedelta(hours=1)  # the other ranks wait while the first one reads the corpus or checks the export
+
 
 def prepare_process(config: TrainConfig) -> None:
     """Threads, seeds, and the group of processes if torchrun started several.
@@ -19,14 +23,14 @@ def prepare_process(config: TrainConfig) -> None:
     The group must exist before a model is built: DeepSpeed's ZeRO-3 otherwise believes that it is alone.
 
     Raises:
-        UserError: when the engine needs several processes and there is one, or the other way round.
+        UserError: when the engine needs several processes and there is one.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     if config.engine.name == "single":
         return
-    PartialState(cpu=not torch.cuda.is_available())  # reads what torchrun set
+    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)  # reads what torchrun set
     if not torch.distributed.is_initialized():
         raise UserError(
             f"engine {config.engine.name} needs several processes: start it by torchrun, or use engine=single"
@@ -49,15 +53,31 @@ def wait() -> None:
         torch.distributed.barrier()
 
 
+def agreed(*flags: bool) -> list[bool]:
+    """Each flag as soon as one process has raised it, the same in all of them."""
+    if world_size() == 1:
+        return list(flags)
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    votes = torch.tensor(flags, dtype=torch.int32, device=device)
+    torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
+    return [bool(vote) for vote in votes.tolist()]
+
+
 def private(out_dir: Path) -> Path:
     """Where this process may write what only the first process's copy of counts."""
     return out_dir if rank() == 0 else out_dir / f"rank-{rank()}"
 
 
-def arguments(config: TrainConfig, work: Path, steps: int) -> TrainingArguments:
-    """Trainer's own arguments; everything it would decide by itself is decided here."""
+def arguments(config: TrainConfig, work: Path, steps: int, layers: Sequence[str] = ()) -> TrainingArguments:
+    """Trainer's own arguments; everything it would decide by itself is decided here.
+
+    `layers` are the classes that FSDP shards one by one. Left to itself it takes every class that the parts' own
+    files name, text layers of CLIP among them, and stops because the model has none.
+    """
     cuda = torch.cuda.is_available()
-    fsdp: dict[str, Any] = {"fsdp": "full_shard", "fsdp_config": config.engine.fsdp} if config.engine.fsdp else {}
+    fsdp: dict[str, Any] = {}
+    if config.engine.fsdp:
+        fsdp = {"fsdp": True, "fsdp_config": {**config.engine.fsdp, "transformer_layer_cls_to_wrap": list(layers)}}
     return TrainingArguments(
         output_dir=str(work), max_steps=steps, per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=config.accumulate, learning_rate=config.lr_language_model,

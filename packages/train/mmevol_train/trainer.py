@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +20,12 @@ from mmevol_core.progress import Progress
 from mmevol_core.tracking import Tracker
 from mmevol_train.checkpoint import keep_last, mark_complete
 from mmevol_train.config import TrainConfig
+from mmevol_train.engine import agreed
 from mmevol_train.images import Normalizer
+from mmevol_train.monitor import Meter
 from mmevol_train.needed import Needed, unused_parameters, without_unused_layers
 from mmevol_train.sampler import Plan
+from mmevol_train.sharded import put, shard_without_gpu, whole
 
 LEARNED = "learned.safetensors"
 PARTS = ("vision", "projector", "language_model")
@@ -88,16 +90,13 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         plan: Plan,
         normalizer: Normalizer,
         tracker: Tracker | None,
+        meter: Meter,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._config, self._groups, self._plan = config, groups, plan
-        self._normalizer, self._tracker = normalizer, tracker
+        self._normalizer, self._tracker, self._meter = normalizer, tracker, meter
         self._needed = Needed(self.model, self.model.get_output_embeddings())
-        self._seen = {"tokens": 0, "supervised": 0, "padded": 0}
-        self._rows: list[int] = []
-        self._since = time.perf_counter()
-        self._room = config.pack_length if config.batching == "packed" else 0
 
     def get_train_dataloader(self) -> Any:
         """Batches of the plan; accelerate deals them to the ranks in turn and skips those a checkpoint has seen."""
@@ -130,12 +129,17 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         count = torch.tensor(sum(len(batch["targets"]) for batch in batch_samples), device=device)
         return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
 
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own, with the time that it waits for rows."""
+        since = time.perf_counter()
+        found = super().get_batch_samples(*args, **kwargs)
+        self._meter.waited(time.perf_counter() - since)
+        return found
+
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        self._seen["tokens"] += inputs.pop("tokens")
-        self._seen["supervised"] += len(inputs["targets"])
-        self._seen["padded"] += max(inputs["input_ids"].numel(), self._room)
-        self._rows += inputs.pop("rows")
-        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+        self._meter.saw(inputs)
+        batch = {key: value for key, value in inputs.items() if key not in ("tokens", "rows")}
+        ready: dict[str, Any] = super()._prepare_inputs(batch)
         if "pixel_values" in ready:
             ready["pixel_values"] = self._normalizer(ready["pixel_values"])
         return ready
@@ -171,23 +175,15 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Track one step; a loss that is no number stops the run with the rows named."""
+        """Track one step; a loss that cannot be believed stops the run with the samples named."""
         if "grad_norm" not in logs:
             return
-        if not math.isfinite(logs["loss"]) or not math.isfinite(logs["grad_norm"]):
-            rows = ", ".join(map(str, self._rows[:32]))
-            raise UserError(f"loss {logs['loss']} at step {self.state.global_step}; rows of the step: {rows}", status=3)
-        now, seen = time.perf_counter(), self._seen
         rates = {f"lr/{group['part']}": group["lr"] for group in self._last_rates}
-        values = {
-            "loss": logs["loss"], "grad_norm": logs["grad_norm"], **rates,
-            "tokens": seen["tokens"], "supervised_share": seen["supervised"] / max(seen["tokens"], 1),
-            "padding_share": 1 - seen["tokens"] / max(seen["padded"], 1),
-            "tokens_per_s": seen["tokens"] / max(now - self._since, 1e-9),
-        }  # fmt: skip
+        values = {"loss": logs["loss"], "grad_norm": logs["grad_norm"], **rates, **self._meter.values()}
+        self._meter.judge(self.state.global_step, logs["loss"], logs["grad_norm"])
         if self._tracker is not None:
             self._tracker.log(self.state.global_step, values)
-        self._seen, self._rows, self._since = dict.fromkeys(seen, 0), [], now
+        self._meter.reset()
 
     @property
     def _last_rates(self) -> list[dict[str, Any]]:
@@ -221,18 +217,30 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         stored = load_file(path)
         learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         assert stored.keys() == learned.keys()
-        with torch.no_grad():
-            for name, parameter in learned.items():
-                parameter.copy_(stored[name])
+        for name, parameter in learned.items():
+            put(parameter, stored[name])
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's own; FSDP2 also without a GPU."""
+        super().create_accelerator_and_postprocess()
+        shard_without_gpu(self)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Trainer's own; of sharded weights nothing but the shards, which are saved beside the optimizer's."""
+        if not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            super().save_model(output_dir, _internal_call)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Trainer's own, then the mark that it is whole: set when the last rank has written its shards."""
         super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            if self._config.lora is not None:
-                learned = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if self._config.lora is not None and not self.is_deepspeed_enabled:  # DeepSpeed's own files hold them
+            learned = {name: whole(p) for name, p in self.model.named_parameters() if p.requires_grad}
+            if self.args.should_save:
                 save_file(learned, folder / LEARNED)
-            mark_complete(folder, self.state.global_step)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(folder, self.state.global_step, self.args.world_size)
             keep_last(folder.parent, self._config.keep_checkpoints)
 
 
@@ -255,18 +263,22 @@ class _Listed:
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Publishes progress, and decides when a checkpoint is due."""
 
-    def __init__(self, config: TrainConfig, progress: Progress, alone: bool) -> None:
-        self._config, self._progress, self._alone = config, progress, alone
+    def __init__(self, config: TrainConfig, progress: Progress) -> None:
+        self._config, self._progress = config, progress
         self._saved = time.monotonic()
         self.stop_asked = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Every step: progress, and a checkpoint by steps, by time, or because someone asked to stop."""
+        """Every step: progress, and a checkpoint by steps, by time, or because someone asked to stop.
+
+        Ranks hear a signal at different steps and their clocks differ: what one of them wants, all do.
+        """
         self._progress.update(state.global_step)
         every, seconds = self._config.save_every_steps, self._config.save_every_s
         due = bool(every and state.global_step % every == 0)
-        due |= bool(self._alone and seconds and time.monotonic() - self._saved >= seconds)
-        if due or self.stop_asked:
+        late = bool(seconds and time.monotonic() - self._saved >= seconds)
+        self.stop_asked, late = agreed(self.stop_asked, late)
+        if due or late or self.stop_asked:
             control.should_save = True
             self._saved = time.monotonic()
         control.should_training_stop |= self.stop_asked

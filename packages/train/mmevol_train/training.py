@@ -20,12 +20,15 @@ from mmevol_core.stage import StageResult
 from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
 from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
-from mmevol_train.config import TrainConfig
+from mmevol_train.config import LoraConfig, TrainConfig
 from mmevol_train.dataset import Conversations, Corpus, Reading, blank_row, read_corpus
 from mmevol_train.engine import arguments, prepare_process, private, rank, wait, world_size
 from mmevol_train.images import Normalizer
+from mmevol_train.launch import STOPPED
+from mmevol_train.monitor import Meter
 from mmevol_train.packing import PackedCollator, check_packing, use_packing
 from mmevol_train.sampler import Plan, plan
+from mmevol_train.sharded import held_share, layer_classes, merged
 from mmevol_train.trainer import PartsTrainer, Watch, freeze
 
 log = logging.getLogger(__name__)
@@ -33,25 +36,26 @@ log = logging.getLogger(__name__)
 
 def train(
     config: TrainConfig, stage: str, model: Any, processor: Any, data: Path, images: Path, out_dir: Path,
-    match: Path | None = None,
+    match: Path | None = None, base: Path | None = None,
 ) -> StageResult:  # fmt: skip
     """Train `model` on LLaVA JSON and leave `checkpoint/` and `metrics.jsonl` under `out_dir`.
 
     Killed at any step and called again, it goes on from the last whole checkpoint with the same losses and ends with
     the same weights. `match` is another arm's conversations: own rows are repeated to as many training tokens.
+    `base` is the folder that `model` came from; adapters are merged into its weights.
     """
     started = time.monotonic()
     prepare_process(config)
     reading = reading_of(config, stage, processor)
-    corpus = read_corpus(data, images, reading, config.max_bad_share)
-    order = make_plan(config, corpus, _tokens(match, images, reading, config))
-    model = adapted(model, config)
+    corpus = _corpus(data, images, reading, config, out_dir)
+    order = make_plan(config, corpus, _tokens(match, images, reading, config, out_dir))
+    model = adapted(prepared(model, config), config)
     groups = freeze(model, config)
-    for group in groups:
+    for group in groups if rank() == 0 else []:
         log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", group.row())
     steps = len(order.batches) // (config.accumulate * world_size()) or 1
     work = out_dir / "training"
-    previous = checkpoint.latest(work, clean=rank() == 0)
+    previous = checkpoint.latest(work, clean=rank() == 0, ranks=world_size())
     wait()
     rows = Conversations(corpus, images, reading, config.image_cache_mb)
     collator = _collator(config, model, processor, reading, [rows[index] for index in order.batches[0]])
@@ -59,16 +63,18 @@ def train(
         Progress(private(out_dir), stage, steps, "steps") as progress,
         _tracker(config, stage, out_dir, previous) as tracker,
     ):
-        watch = Watch(config, progress, alone=world_size() == 1)
+        watch = Watch(config, progress)
         trainer = PartsTrainer(
-            config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker, model=model,
-            args=arguments(config, work, steps), train_dataset=rows, data_collator=collator, callbacks=[watch],
+            config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker,
+            meter=Meter(config, model.config, corpus), model=model,
+            args=arguments(config, work, steps, layer_classes(model)), train_dataset=rows, data_collator=collator,
+            callbacks=[watch],
         )  # fmt: skip
         with _stops_politely(watch):
             trainer.train(resume_from_checkpoint=str(previous) if previous else None)
         if watch.stop_asked and trainer.state.global_step < steps:
-            raise UserError(f"stopped at step {trainer.state.global_step}; the same command continues", status=130)
-    result = _finish(config, trainer, processor, out_dir)
+            raise UserError(f"stopped at step {trainer.state.global_step}; the same command continues", status=STOPPED)
+    result = _finish(config, trainer, processor, out_dir, base)
     losses = read_metrics(out_dir / FILE_NAME)
     wait()
     shutil.rmtree(work if rank() == 0 else private(out_dir), ignore_errors=True)
@@ -97,25 +103,36 @@ def _tracker(config: TrainConfig, stage: str, out_dir: Path, previous: Path | No
         tracker.finish()
 
 
+def prepared(model: Any, config: TrainConfig) -> Any:
+    """The model with the attention and the kernels that the configuration asks for; a checkpoint does not say them."""
+    model.model.language_model.set_attn_implementation(config.backbone.attention)
+    if config.liger:
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance as fuse
+
+        # the loss is this project's own, on supervised places only
+        fuse(model=model.model.language_model, cross_entropy=False, fused_linear_cross_entropy=False)
+    return model
+
+
 def adapted(model: Any, config: TrainConfig) -> Any:
     """The model with low-rank adapters on its language model when the configuration asks for them."""
     if config.lora is None:
         return model
-    from peft import LoraConfig, get_peft_model
+    import peft
 
     names = "|".join(config.lora.targets)
-    shape = LoraConfig(
+    shape = peft.LoraConfig(
         r=config.lora.rank, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout,
         target_modules=rf".*language_model\..*\.({names})",
     )  # fmt: skip
-    return get_peft_model(model, shape)
+    return peft.get_peft_model(model, shape)
 
 
 def _collator(
     config: TrainConfig, model: Any, processor: Any, reading: Reading, rows: list[dict[str, Any]]
 ) -> Collator | PackedCollator:
     """How rows become batches; packing first proves on `rows`, the first batch, that it changes nothing."""
-    blank = blank_row(int(processor.image_token_id), reading) if world_size() > 1 else None
+    blank = blank_row(int(processor.image_token_id), reading)
     padded = Collator(processor.tokenizer.pad_token_id, blank)
     if config.batching == "padded":
         return padded
@@ -126,7 +143,10 @@ def _collator(
     for batch in batches:
         if "pixel_values" in batch:
             batch["pixel_values"] = normalizer(batch["pixel_values"]).to(inner.dtype)
-    check_packing(inner.eval(), batches[0], batches[1], 1e-5 if inner.dtype == torch.float32 else 2e-2)
+    tolerance = 1e-5 if inner.dtype == torch.float32 and not torch.cuda.is_available() else 2e-2
+    difference = check_packing(inner.eval(), batches[0], batches[1], tolerance)
+    if rank() == 0:
+        log.info("first batch: packed and padded loss differ by %.1e", difference)
     return packed
 
 
@@ -152,11 +172,21 @@ def make_plan(config: TrainConfig, corpus: Corpus, tokens: int | None) -> Plan:
     )  # fmt: skip
 
 
-def _tokens(match: Path | None, images: Path, reading: Reading, config: TrainConfig) -> int | None:
+def _corpus(data: Path, images: Path, reading: Reading, config: TrainConfig, out_dir: Path) -> Corpus:
+    """The rows of a file: the first process writes them, the others map what it wrote."""
+    if rank():
+        wait()
+    corpus = read_corpus(data, images, reading, config.max_bad_share, out_dir / "training" / "rows", config.workers)
+    if not rank():
+        wait()
+    return corpus
+
+
+def _tokens(match: Path | None, images: Path, reading: Reading, config: TrainConfig, out_dir: Path) -> int | None:
     """Training tokens of the arm to match, its refused rows left out as its own training leaves them out."""
     if match is None:
         return None
-    return int(read_corpus(match, images, reading, config.max_bad_share).lengths.sum()) * config.epochs
+    return int(_corpus(match, images, reading, config, out_dir).lengths.sum()) * config.epochs
 
 
 def _normalizer(processor: Any) -> Normalizer:
@@ -168,21 +198,37 @@ def _step(previous: Path | None) -> int:
     return int(previous.name.rpartition("-")[2]) if previous else 0
 
 
-def _finish(config: TrainConfig, trainer: Any, processor: Any, out_dir: Path) -> dict[str, Any]:
-    """Save the result as a plain Hugging Face folder and have a fresh process try it."""
+def _finish(config: TrainConfig, trainer: Any, processor: Any, out_dir: Path, base: Path | None) -> dict[str, Any]:
+    """Save the result as a plain Hugging Face folder and have a fresh process compare it with the trained model."""
     folder = out_dir / "checkpoint"
-    whole = world_size() == 1
-    state = None if whole else trainer.accelerator.get_state_dict(trainer.model_wrapped)  # all processes take part
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    expected = checkpoint.probe(model, processor) if config.verify else None  # of the shards: all processes take part
+    state = None if world_size() == 1 else trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if rank() != 0:
         return {}
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    model = model.merge_and_unload() if config.lora is not None else model
+    held = held_share(model)
+    if config.lora is not None:
+        assert base is not None, "adapters are for fine-tuning"
+        model, state = _unadapted(model, state, config.lora, base), None
+        if config.lora.four_bit and expected is not None:  # the weights it was trained beside were not these
+            expected = checkpoint.probe(model, processor)
     model.model.language_model.set_attn_implementation(config.backbone.attention)
     checkpoint.save(model, processor, folder, state)
-    found: dict[str, Any] = {"weights": checkpoint.fingerprint(folder)}
-    if config.verify:
-        found["verified"] = checkpoint.verify(model if whole else checkpoint.load(folder)[0], processor, folder)
+    found: dict[str, Any] = {"weights": checkpoint.fingerprint(folder), "held_share": held}
+    if expected is not None:
+        exact = config.dtype == "float32" and not torch.cuda.is_available()
+        found["verified"] = checkpoint.verify(expected, folder, exact=exact)
     return found
+
+
+def _unadapted(model: Any, state: dict[str, torch.Tensor] | None, lora: LoraConfig, base: Path) -> Any:
+    """The plain model: weights of `base`, what was learned, and the adapters merged."""
+    learns = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    have = dict(model.named_parameters()) if state is None else state
+    plain, _ = checkpoint.load(base)
+    weights = merged(plain.state_dict(), {name: have[name].detach().cpu() for name in learns}, lora.alpha / lora.rank)
+    plain.load_state_dict(weights, strict=True)
+    return plain
 
 
 @contextmanager

@@ -1,0 +1,114 @@
+"""Starting a stage's processes: this one alone, or as many as the engine asks for under torchrun or deepspeed.
+
+The stage process itself does not train when an engine wants several processes: it writes an order, starts the
+launcher, hands SIGTERM on, and reads what the first rank left behind. So a run of an experiment needs no other command.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json, write_json
+from mmevol_core.stage import StageResult
+from mmevol_train.config import EngineConfig, TrainConfig
+from mmevol_train.ready import check_machine
+
+ORDER, RESULT, ERROR = "ranks.json", "ranks.result.json", "ranks.error.json"
+STOPPED = 130  # exit status of what was told to stop and goes on when it is called again
+CPU_PROCESSES = 2
+
+Work = Callable[[Any, Mapping[str, Path], Path], StageResult]
+
+
+def spread(stage: str, work: Work, config: TrainConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
+    """Run `work` here when the engine is `single`, else in processes of their own, and return its result.
+
+    Raises:
+        UserError: what this machine lacks, what a rank raised, or that it was told to stop.
+        RuntimeError: when the processes ended otherwise; their traceback is on standard error.
+    """
+    check_machine(config)
+    if config.engine.name == "single":
+        return work(config, inputs, out_dir)
+    order = out_dir / ORDER
+    for name in (RESULT, ERROR):
+        (out_dir / name).unlink(missing_ok=True)
+    paths = {role: str(path) for role, path in inputs.items()}
+    write_json(order, {"stage": stage, "config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir)})
+    status, stopped = _run(command(config.engine, order))
+    if (out_dir / ERROR).exists():
+        error = read_json(out_dir / ERROR)
+        raise UserError(error["message"], status=error["status"])
+    if stopped:
+        raise UserError("stopped before a step was done; the same command starts again", status=STOPPED)
+    if status or not (out_dir / RESULT).exists():
+        raise RuntimeError(f"the processes of engine {config.engine.name} ended with status {status}")
+    found = read_json(out_dir / RESULT)
+    for name in (ORDER, RESULT):
+        (out_dir / name).unlink()
+    return StageResult({role: Path(path) for role, path in found["files"].items()}, found["metrics"])
+
+
+def command(engine: EngineConfig, order: Path) -> list[str]:
+    """The command that starts this node's ranks, or all nodes' when `engine.prefix` is srun or mpirun.
+
+    torchrun reads the rest from its own environment variables (PET_RDZV_ENDPOINT=host:port, PET_RDZV_BACKEND=c10d).
+    """
+    here = str(processes(engine))
+    if engine.launcher == "deepspeed":
+        nodes = ["--num_nodes", str(engine.nodes)] if engine.nodes > 1 else []
+        run = ["-m", "deepspeed.launcher.runner", *nodes, "--num_gpus", here, "--module", "mmevol_train.rank"]
+    else:
+        nodes = ["--nnodes", str(engine.nodes)] if engine.nodes > 1 else ["--standalone"]
+        run = ["-m", "torch.distributed.run", *nodes, "--nproc-per-node", here, "-m", "mmevol_train.rank"]
+    return [*engine.prefix, sys.executable, *run, str(order)]
+
+
+def processes(engine: EngineConfig) -> int:
+    """Training processes of one node."""
+    if engine.name == "single":
+        return 1
+    return engine.processes or torch.cuda.device_count() or CPU_PROCESSES
+
+
+def _run(arguments: list[str]) -> tuple[int, bool]:
+    """(exit status, whether it was told to stop). The pipe to the ranks closes when this process dies, however it
+    dies, and they end; a session of its own keeps a signal to this group from reaching them twice."""
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
+    assert process.stdin is not None
+    try:
+        with _handed_on(process) as told:
+            return process.wait(), bool(told)
+    finally:
+        process.stdin.close()
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _handed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """SIGTERM goes to the launcher, which tells the ranks; yields the signals seen."""
+    told: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+
+    def tell(number: int, _: Any) -> None:
+        told.append(number)
+        process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, tell)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,59 @@
+"""One training process: `torchrun ... -m mmevol_train.rank ORDER.json`, the order written by `launch.spread`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import torch
+
+from mmevol_core.errors import UserError
+from mmevol_core.files import read_json, write_json
+from mmevol_train import finetune, pretrain
+from mmevol_train.engine import rank
+from mmevol_train.launch import ERROR, RESULT
+
+STAGES = {
+    "pretrain": (pretrain.STAGE.config, pretrain.work),
+    "finetune": (finetune.STAGE.config, finetune.work),
+}
+
+
+def main(order: Path) -> int:
+    """Do the order; leave the result (first rank) or the mistake for the stage process, return the exit status."""
+    job = read_json(order)
+    out = Path(job["out"])
+    schema, work = STAGES[job["stage"]]
+    config = schema.model_validate(job["config"])
+    try:
+        result = work(config, {role: Path(path) for role, path in job["inputs"].items()}, out)
+    except UserError as error:
+        write_json(out / ERROR, {"message": str(error), "status": error.status})
+        return error.status
+    if rank() == 0:
+        files = {role: str(path) for role, path in result.files.items()}
+        write_json(out / RESULT, {"files": files, "metrics": dict(result.metrics)})
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Wait for the stage process's end of the pipe to close, then end at once: nobody is left to read the result."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("order", type=Path)
+    parser.add_argument("--local_rank", type=int)  # the deepspeed launcher's; torchrun says it otherwise
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(main(parser.parse_args().order))

@@ -1,0 +1,98 @@
+"""What starts the training processes, what it hands back, and what this machine cannot do."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmevol_core.errors import UserError
+from mmevol_core.stage import StageResult
+from mmevol_train.config import EngineConfig, FinetuneConfig
+from mmevol_train.launch import ERROR, ORDER, RESULT, command, spread
+from mmevol_train.parts import BackboneConfig
+from mmevol_train.ready import check_machine
+
+PARTS = BackboneConfig(name="x", vision_tower="v", language_model="l", chat_template="qwen2", pinpoints=((64, 64),))
+
+
+def config(**changes):
+    return FinetuneConfig.model_validate({"backbone": PARTS, "batch_size": 1, **changes})
+
+
+def launched(script, out):
+    """The result of a stage whose launcher is a line of shell; $5 is not its order but $LAST is."""
+    line = f'for LAST; do :; done; cd "$(dirname "$LAST")"; {script}'
+    several = config(engine={"name": "ddp", "prefix": ["bash", "-c", line]})
+    return spread("finetune", lambda *_: pytest.fail("trained here"), several, {"images": out}, out)
+
+
+def test_one_process_trains_here():
+    found = spread("finetune", lambda *_: StageResult({}, {"here": True}), config(), {}, Path("unused"))
+    assert found.metrics == {"here": True}
+
+
+def test_the_order_holds_all_that_a_rank_needs_and_its_result_comes_back(tmp_path):
+    answer = json.dumps({"files": {"checkpoint": str(tmp_path / "c")}, "metrics": {"steps": 3}})
+    found = launched(f"cp {ORDER} seen.json; echo '{answer}' > {RESULT}", tmp_path)
+    assert found == StageResult({"checkpoint": tmp_path / "c"}, {"steps": 3})
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    assert seen["stage"] == "finetune"
+    assert seen["inputs"] == {"images": str(tmp_path)}
+    assert FinetuneConfig.model_validate(seen["config"]).engine.name == "ddp"
+    assert not (tmp_path / ORDER).exists()
+
+
+def test_what_a_rank_refuses_is_refused_in_the_same_words(tmp_path):
+    answer = json.dumps({"message": "5 of 24 rows refused", "status": 3})
+    with pytest.raises(UserError, match="5 of 24 rows refused") as caught:
+        launched(f"echo '{answer}' > {ERROR}; exit 3", tmp_path)
+    assert caught.value.status == 3
+
+
+def test_ranks_that_die_are_a_failure_and_no_result(tmp_path):
+    (tmp_path / RESULT).write_text("{}")  # of an earlier call
+    with pytest.raises(RuntimeError, match="engine ddp ended with status 7"):
+        launched("exit 7", tmp_path)
+
+
+def test_told_to_stop_before_anything_was_done_it_says_that_it_can_go_on(tmp_path):
+    with pytest.raises(UserError, match="the same command starts again") as caught:
+        launched("kill -TERM $PPID; sleep 30 & wait", tmp_path)
+    assert caught.value.status == 130
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"processes": 2}, "-m torch.distributed.run --standalone --nproc-per-node 2 -m mmevol_train.rank o.json"),
+        (
+            {"processes": 8, "nodes": 4, "prefix": ["srun", "--ntasks-per-node=1"]},
+            "-m torch.distributed.run --nnodes 4 --nproc-per-node 8 -m mmevol_train.rank o.json",
+        ),
+        (
+            {"processes": 8, "nodes": 4, "launcher": "deepspeed"},
+            "-m deepspeed.launcher.runner --num_nodes 4 --num_gpus 8 --module mmevol_train.rank o.json",
+        ),
+    ],
+)
+def test_the_command_that_starts_the_ranks(changes, words):
+    engine = EngineConfig.model_validate({"name": "ddp", **changes})
+    assert command(engine, Path("o.json")) == [*changes.get("prefix", []), sys.executable, *words.split()]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU refuses")
+@pytest.mark.parametrize(
+    ("changes", "instead"),
+    [
+        ({"compile": True}, "compile=false"),
+        ({"liger": True}, "liger=false"),
+        ({"lora": {"four_bit": True}}, "lora.four_bit=false"),
+        ({"backbone": PARTS.model_copy(update={"attention": "flash_attention_2"})}, "backbone.attention=sdpa"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_without_one_before_anything_is_read(changes, instead):
+    with pytest.raises(UserError, match=f"needs a CUDA GPU and here is none; set {instead}"):
+        spread("finetune", lambda *_: pytest.fail("trained"), config(**changes), {}, Path("unused"))
+    check_machine(config())
