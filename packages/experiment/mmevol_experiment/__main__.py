@@ -12,6 +12,7 @@ import typer
 from mmevol_core import secrets
 from mmevol_core.errors import UserError
 from mmevol_experiment.cli import benchmarks, data, evaluation, evolve, experiment, teacher, training
+from mmevol_experiment.room import HOW, is_out_of_room
 
 INTERRUPTED = 130
 # typer carries its own click and shows the base of its usage errors only through this class
@@ -45,14 +46,18 @@ def main() -> None:
             sys.exit(2)
         sys.exit(_say(_usage(error), 2))
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_say("interrupted; the same command continues", INTERRUPTED))
+        status = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has seen enough
         sys.exit(0)
     except OSError as error:
+        if is_out_of_room(error):
+            sys.exit(_say(f"no space left{f' for {error.filename}' if error.filename else ''}; {HOW}", 2))
         if error.filename is None:
             raise
-        sys.exit(_say(f"{error.filename}: {error.strerror}", 2))  # a folder instead of a file, no permission, disk full
+        sys.exit(_say(f"{error.filename}: {error.strerror}", 2))  # a folder instead of a file, no permission
+    if status == INTERRUPTED:  # typer turns Ctrl-C inside a command into this status
+        sys.exit(_say("interrupted; the same command continues", INTERRUPTED))
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -20,6 +20,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
 from mmevol_experiment.display import Display
 from mmevol_experiment.plan import Job, input_paths
+from mmevol_experiment.room import FULL, HOW
 from mmevol_experiment.worker import CRASHED, ERROR_FILE
 
 GRACE_S = 20.0  # a stage may save its state when it is told to end
@@ -128,6 +129,8 @@ def _check(child: Child) -> None:
     if status < 0:
         end = signal.Signals(-status).name
         raise UserError(f"stage {name} was ended by {end} (log: {log}); the same command continues it", status=1)
+    if status == FULL:
+        raise UserError(f"stage {name}: no space left for {child.job.folder}; {HOW}")
     error = read_json(child.job.folder / ERROR_FILE) if (child.job.folder / ERROR_FILE).exists() else {}
     if status == error.get("status") and status != CRASHED:
         raise UserError(f"stage {name}: {error['message']}", status=status)

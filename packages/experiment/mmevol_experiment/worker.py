@@ -22,6 +22,7 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
 from mmevol_experiment import manifest
+from mmevol_experiment.room import FULL, is_out_of_room
 from mmevol_experiment.stages import from_module
 
 CRASHED = 70  # exit status of an unexpected failure; its traceback is in the stage's log
@@ -57,6 +58,8 @@ def _told(folder: Path) -> Iterator[None]:
     finally:
         raised = sys.exception()
         if not whole and raised is not None and not isinstance(raised, SystemExit):
+            if is_out_of_room(raised):
+                sys.exit(FULL)
             name = f"{type(raised).__name__}: {raised}".splitlines()[0][:300]
             write_json(folder / ERROR_FILE, {"message": name, "status": CRASHED})
 
