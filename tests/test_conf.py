@@ -14,6 +14,7 @@ from mmevol_eval.backends.vlmeval import BackendConfig
 from mmevol_eval.benchmark import PublishedData
 from mmevol_experiment.compose import choices, compose, conf_folder, sweep_points
 from mmevol_experiment.experiment import Experiment, prepare
+from mmevol_experiment.preflight import missing
 
 CONF = conf_folder()
 FAMILIES = ("qwen2", "llama3")
@@ -190,6 +191,16 @@ def test_a_wrong_name_of_a_benchmark_is_answered_with_the_nearest(overrides, mes
 def test_a_served_model_needs_no_training(outputs):
     plan = prepared(outputs, "experiment=quickstart", "evaluate=endpoint", "stages=[evaluation]")
     assert {job.node.stage for job in plan.jobs.values()} == {"seed", "benchmarks", "evaluate"}
+    paid = prepared(
+        outputs,
+        "experiment=qwen2_evol",
+        "evaluate=endpoint",
+        "stages=[evaluate]",
+        "evaluate.model.endpoint.api_key_name=K",
+    )
+    lacking = missing(paid)
+    assert [text for text in lacking if "GPU" in text or "weights" in text] == []
+    assert "key: environment variable K (evaluate.model.endpoint.api_key_name)" in lacking
 
 
 def test_a_key_that_no_schema_has_is_refused_by_name(outputs):

@@ -28,7 +28,8 @@ def missing(experiment: Experiment) -> list[str]:
     pending = {job.node.stage for job in experiment.jobs.values() if job.done is None}
     config = experiment.config
     found: list[str] = []
-    if pending & {"pretrain", "finetune", "evaluate"}:
+    served = config.evaluate.get("model") or {}
+    if pending & ({"pretrain", "finetune"} if served else {"pretrain", "finetune", "evaluate"}):
         found += _gpus(config.requires.gpus)
     if pending & {"pretrain"}:
         found += _weights(config.backbone, config.paths.weights, offline=config.offline)
@@ -39,6 +40,8 @@ def missing(experiment: Experiment) -> list[str]:
     if "evolve" in pending:
         found += _key("teacher", config.teacher)
         found += _key("evolve.judge", config.evolve.get("judge") or {})
+    if "evaluate" in pending:
+        found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
     return found
 
 
