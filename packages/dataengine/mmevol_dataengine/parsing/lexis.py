@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 OPEN_LIST, CLOSE_LIST = "[［【(", "]］】)"
 OPEN_OBJECT, CLOSE_OBJECT = "{｛", "}｝"
@@ -76,6 +77,7 @@ def key_at(text: str, position: int, *, quoted_only: bool = False, any_name: boo
     return normal_key(name), found.end()
 
 
+@lru_cache(maxsize=1024)
 def normal_key(name: str) -> str:
     """`**Image\\_Position**` and `image position` are both `image_position`."""
     return re.sub(r"[\s\-]+", "_", name.replace("\\", "").strip(" *`_\t")).lower()
