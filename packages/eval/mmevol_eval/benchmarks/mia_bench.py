@@ -65,30 +65,36 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
     """Shares of the components and the total from the judge's first sentence."""
     if judge is None:
         raise UserError("MIA-Bench is scored by a judge: none was given")
+    *parts, last_part = judge.ask(grade_components(item, reply)).split(".")[0].split(",")
     try:
-        shares = _shares(judge.ask(grade_components(item, reply)))
+        shares = [_share(part) for part in parts]
         names = [str(name) for name in item.extra["component_type"]]
-        by_type = {names[place]: share for place, share in enumerate(shares[:-1])}
+        by_type = {names[place]: share for place, share in enumerate(shares)}
+        last = shares[-1]
+        total = None if rules == MMEVOL and not _is_share(last_part) else _share(last_part)  # MMEvol never reads it
     except (ValueError, IndexError, ZeroDivisionError):
         return Graded(item, None, "", "none")
-    total = shares[-2] if rules == MMEVOL else shares[-1]
-    detail = {"types": by_type, "judged": shares[-1], "last": shares[-2]}
-    return Graded(item, total, " ".join(f"{share:g}" for share in shares), "judge", detail)
+    detail = {"types": by_type, "judged": total, "last": last}
+    parsed = " ".join(f"{share:g}" for share in (*shares, total) if share is not None)
+    return Graded(item, last if rules == MMEVOL else total, parsed, "judge", detail)
 
 
-def _shares(review: str) -> list[float]:
-    """Every `: a/b` of the first sentence, as the official parser reads it (one character after the colon is skipped).
+def _share(part: str) -> float:
+    """The `: a/b` of a part, as the official parser reads it: one character after the colon is skipped.
 
     Raises:
-        ValueError, IndexError, ZeroDivisionError: as the official parser does; fewer than two parts are an error too.
+        ValueError, IndexError, ZeroDivisionError: as the official parser does.
     """
-    shares = []
-    for part in review.split(".")[0].split(","):
-        got, of = part.split(":")[1][1:].split("/")[:2]
-        shares.append(int(got) / int(of))
-    if len(shares) < 2:
-        raise ValueError("no component before the total")
-    return shares
+    got, of = part.split(":")[1][1:].split("/")[:2]
+    return int(got) / int(of)
+
+
+def _is_share(part: str) -> bool:
+    try:
+        _share(part)
+    except (ValueError, IndexError, ZeroDivisionError):
+        return False
+    return True
 
 
 def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
@@ -102,7 +108,7 @@ def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
     return {
         "total_percent": 100 * total,
         "total_score": total,
-        "total_judged": _mean([row.detail["judged"] for row in read]),
+        "total_judged": _mean([row.detail["judged"] for row in read if row.detail["judged"] is not None]),
         "total_last_component": _mean([row.detail["last"] for row in read]),
         "parsed": float(len(read)),
     } | {name: _mean(shares) for name, shares in sorted(types.items())}
