@@ -1,5 +1,7 @@
 """Before the whole is paid for: what it will take, and what a few records became."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,19 @@ def test_a_preview_shows_every_item_with_its_verdict_and_the_money(tmp_path, inp
     assert sum(line.startswith("  round ") for line in lines) == 15
     assert lines[-2].startswith(f"items: {total['given']} given")
     assert lines[-1].endswith("0.0000 USD")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_commands_say_what_it_costs_and_what_came_of_it(tmp_path):
+    def mmevol(*words):
+        chosen = ["experiment=quickstart", "debug=ci", f"paths.outputs={tmp_path}"]
+        command = [sys.executable, "-m", "mmevol_experiment", "evolve", *words, *chosen]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "known once stage seed has run" in mmevol("estimate")
+    text = mmevol("preview", "--records", "2")
+    assert text.count("\nrecord ") == 2
+    assert "verdict  " in text
+    assert "spent: " in text
+    assert "requests" in mmevol("estimate")
