@@ -61,3 +61,17 @@ def test_mmevol_pastes_images_side_by_side_and_its_defect_is_behind_a_switch():
         ]  # fmt: skip
     assert "Compare the first image and the second image." in text
     assert lone == BLUE
+
+
+def test_mmevol_asks_what_its_scripts_ask_without_the_check_of_its_kit():
+    item = Item(index="1", question="What is it?", images=(RED,))
+    system = "You are a helpful assistant."
+    for name, text in (
+        ("GQA", "What is it?\nAnswer the question using a single word or phrase."),
+        ("VQAv2", "What is it?\nAnswer the question using a single word or phrase."),
+        ("MIA-Bench", "What is it?"),
+        ("MMSInst", "What is it?The answer format (do not generate any other content): The answer is <answer>."),
+    ):
+        message = find(name).prompt(item, "mmevol")
+        assert (message.parts, message.system) == ((RED, text), system)
+    assert find("TextVQA").prompt(item, "mmevol").parts[1].endswith("make sure your answer is correct.")

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json
 from mmevol_eval.benchmark import MMEVOL, Benchmark, Graded, Headline, Item, Judge
-from mmevol_eval.grading import prompts
+from mmevol_eval.grading import mmevol_prompts
 from mmevol_eval.grading.folder import find_image, one_file
 from mmevol_eval.grading.judging import grade_components
 from mmevol_eval.grading.tsv import as_list, read_items
@@ -123,7 +124,7 @@ BENCHMARK = Benchmark(
     aliases=("MIA", "MIABench"),
     version="1",
     load=load,
-    prompt=prompts.plain,
+    prompt=partial(mmevol_prompts.scripted, ending=""),
     grade=grade,
     scores=scores,
     headline=lambda rules: Headline("total_percent"),

@@ -22,12 +22,13 @@ from typing import Any
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl
 from mmevol_eval.benchmark import MMEVOL, OFFICIAL, VLMEVALKIT, Benchmark, Graded, Headline, Item, Judge, Message
-from mmevol_eval.grading import loose
+from mmevol_eval.grading import loose, mmevol_prompts
 from mmevol_eval.grading.folder import find_image, one_file
 
 WITHOUT_NLP = "without_nlp"
 MAZE = "maze"
 SUMMARY = "SUMMARY"
+MMEVOL_REQUEST = "The answer format (do not generate any other content): The answer is <answer>."  # its script's
 REQUEST = "Please answer the question and end with the sentence: The answer is <answer>."
 
 
@@ -54,7 +55,7 @@ def load(path: Path) -> Iterator[Item]:
 
 def prompt(item: Item, profile: str) -> Message:
     """The question with its request for a final sentence."""
-    return Message((*item.images, item.question + REQUEST))
+    return mmevol_prompts.scripted(item, profile, REQUEST if profile == VLMEVALKIT else MMEVOL_REQUEST)
 
 
 def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:

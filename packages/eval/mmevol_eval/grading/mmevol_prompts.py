@@ -52,6 +52,15 @@ def plain(item: Item, profile: str) -> Message:
     return prompts.plain(item, profile) if profile == VLMEVALKIT else _message(item.images, item.question, _SHORT)
 
 
+def scripted(item: Item, profile: str, ending: str = prompts.SHORT) -> Message:
+    """A question that MMEvol asks by LLaVA's scripts (GQA, VQAv2, MIA-Bench): the question file's text, no check."""
+    return (
+        prompts.ended(item, ending)
+        if profile == VLMEVALKIT
+        else Message((*_one(item.images), item.question + ending), _BASE)
+    )
+
+
 def detailed(item: Item, profile: str) -> Message:
     """A question that MMEvol wants answered in detail (MMVet)."""
     return prompts.plain(item, profile) if profile == VLMEVALKIT else _message(item.images, item.question, _DETAIL)

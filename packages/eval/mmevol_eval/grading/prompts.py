@@ -36,7 +36,12 @@ def choice(item: Item, profile: str) -> Message:
 
 def short(item: Item, profile: str) -> Message:
     """Images, then the question and the request for a single word or phrase."""
-    return Message((*item.images, item.question + SHORT))
+    return ended(item, SHORT)
+
+
+def ended(item: Item, ending: str) -> Message:
+    """Images, then the question with an ending."""
+    return Message((*item.images, item.question + ending))
 
 
 def interleaved(item: Item) -> Message:
