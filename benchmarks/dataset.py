@@ -1,10 +1,11 @@
-"""Start and memory of training data at the size of the paper's: generated LLaVA rows to an Arrow file, and through it.
+"""Start and memory of training data at the size of the paper's.
 
-    python benchmarks/dataset.py [--rows 163000] [--workers 0]
+    python benchmarks/dataset.py [--rows 163000] [--written 2000] [--visits 20000] [--workers 0]
 
-Each measurement is a process of its own: writing the file, mapping it, and asking for every row once in random order
-(ids, labels, views of a picture). Memory: `anonymous` is what the process holds for itself, `peak` everything that
-was ever resident, torch and mapped pages of the file included, which the operating system shares between processes.
+Each measurement is a process of its own. `write`: generated LLaVA rows, `--written` of them, to an Arrow file. They are
+then repeated to `--rows`, and `map` opens that file and takes all lengths, as a start that finds it does; `epoch` asks
+for rows in random order (ids, labels, views of a picture). Memory: `anonymous` is what the process holds for itself,
+`peak` everything that was ever resident, torch and the mapped pages of the file included, which are shared.
 """
 
 import argparse
@@ -15,11 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from mmevol_train.conversation import chat_template
+from mmevol_train.corpus import Refused, read, to_batch, write
+from mmevol_train.dataset import Conversations, Reading, read_corpus
 
 PICTURES = 64
 PINPOINTS = ((64, 64), (64, 128), (128, 64), (128, 128))
@@ -73,49 +80,73 @@ def memory():
     return {"anonymous_mib": kib["RssAnon"] >> 10, "resident_mib": kib["VmRSS"] >> 10, "peak_mib": peak >> 10}
 
 
-def child(root, what, workers):
-    """One measurement, in this process."""
-    from mmevol_train.conversation import chat_template
-    from mmevol_train.dataset import Conversations, Reading, read_corpus
-
-    reading = Reading(
-        tokenizer=words(), template="qwen2", jinja=chat_template("qwen2"), system=None, stage="finetune",
-        mode="mmevol", special_text="refuse", max_length=2**20, pinpoints=PINPOINTS, tile=64, patch=16,
+def reading_of(root):
+    file = root / "tokenizer.json"
+    if not file.is_file():
+        words().save(str(file))
+    return Reading(
+        tokenizer=Tokenizer.from_file(str(file)), template="qwen2", jinja=chat_template("qwen2"), system=None,
+        stage="finetune", mode="mmevol", special_text="refuse", max_length=2**20, pinpoints=PINPOINTS, tile=64,
+        patch=16,
     )  # fmt: skip
+
+
+def repeat(root, rows):
+    """The written rows again and again, to a file of that many."""
+    written = list(read(next((root / "cache").glob("*.arrow"))).rows)
+
+    def batches():
+        for start in range(0, rows, len(written)):
+            again = [replace(row, number=start + place) for place, row in enumerate(written[: rows - start])]
+            yield len(again), to_batch(again), Refused(Counter(), {})
+
+    write(root / "all.arrow", batches())
+
+
+def child(root, what, options):
+    """One measurement, in this process."""
+    reading = reading_of(root)
     before, wall, cpu = memory(), time.perf_counter(), time.process_time()
-    corpus = read_corpus(root / "rows.json", root / "images", reading, 0, root / "cache", workers)
+    if what == "write":
+        corpus = read_corpus(root / "rows.json", root / "images", reading, 0, root / "cache", options.workers)
+    else:
+        corpus = read(root / "all.arrow")
     lengths = corpus.lengths
-    found = {"imports_mib": before["anonymous_mib"], "rows": len(lengths), "tokens": int(lengths.sum())}
+    found = {"before_mib": before["anonymous_mib"], "rows": len(lengths), "tokens": int(lengths.sum())}
     found |= {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
     if what == "epoch":
         rows = Conversations(corpus, root / "images", reading)
-        order = random.Random(0).sample(range(len(rows)), len(rows))
-        for share in range(5):
-            for place in order[share * len(order) // 5 : (share + 1) * len(order) // 5]:
+        order = random.Random(0).sample(range(len(rows)), options.visits)
+        for part in range(5):
+            for place in order[part * len(order) // 5 : (part + 1) * len(order) // 5]:
                 rows[place]
-            found[f"anonymous_mib_after_{share + 1}_of_5"] = memory()["anonymous_mib"]
+            found[f"anonymous_mib_after_{part + 1}_of_5"] = memory()["anonymous_mib"]
         found["rows_per_cpu_s"] = len(order) / (time.process_time() - cpu)
-    print(json.dumps({"measured": what, **found, **memory()}))
+    print(json.dumps({"measured": what, **found, **memory()}), flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=163_000)
+    parser.add_argument("--written", type=int, default=2000)
+    parser.add_argument("--visits", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=0, help="processes that write the file")
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.root, options.child, options.workers)
+        child(options.root, options.child, options)
         return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        generate(root, options.rows)
-        print(json.dumps({"rows": options.rows, "json_mb": (root / "rows.json").stat().st_size / 1e6}), flush=True)
-        command = [sys.executable, __file__, "--root", str(root), "--workers", str(options.workers), "--child"]
+        generate(root, options.written)
+        reading_of(root)
+        flags = ["--workers", str(options.workers), "--visits", str(options.visits)]
         for what in ("write", "map", "epoch"):
-            subprocess.run([*command, what], check=True)
-        print(json.dumps({"arrow_mb": sum(file.stat().st_size for file in (root / "cache").iterdir()) / 1e6}))
+            subprocess.run([sys.executable, __file__, *flags, "--root", folder, "--child", what], check=True)
+            if what == "write":
+                repeat(root, options.rows)
+                print(json.dumps({"arrow_mb": (root / "all.arrow").stat().st_size / 1e6}), flush=True)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from mmevol_train.config import FinetuneConfig, PretrainConfig
 from mmevol_train.engine import arguments
 from mmevol_train.flops import peak_flops, step_flops
 from mmevol_train.images import Normalizer
+from mmevol_train.monitor import Meter
 from mmevol_train.packing import PackedCollator, use_packing
 from mmevol_train.sampler import plan
 from mmevol_train.trainer import PartsTrainer, freeze
@@ -172,7 +173,14 @@ def trainer_of(arm, model, rows, batches, config, shape, work, clock):
     order = replace(plan(np.array([1]), 1, epochs=1, seed=0), batches=batches)
     collator = PackedCollator() if arm == "packed" else Collator(0)
     return PartsTrainer(
-        config=config, groups=groups, plan=order, normalizer=normalizer, tracker=None, data_collator=collator, **common
+        config=config,
+        groups=groups,
+        plan=order,
+        normalizer=normalizer,
+        tracker=None,
+        meter=Meter(config, model.config),
+        data_collator=collator,
+        **common,
     )
 
 

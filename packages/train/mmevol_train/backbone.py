@@ -20,7 +20,8 @@ from transformers import (
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
 from mmevol_core.errors import UserError
-from mmevol_train.conversation import IMAGE, chat_template, template
+from mmevol_train.conversation import IMAGE, chat_template, special_tokens, template
+from mmevol_train.own_template import end_token, own_template
 from mmevol_train.parts import BackboneConfig, locate
 
 PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_250|>", "<|endoftext|>")  # unused by Llama-3 and Qwen2
@@ -40,6 +41,9 @@ def build(
     tower = _load(AutoModel, config.vision_tower, dtype=kind)
     tower = getattr(tower, "vision_model", tower) if tower.config.model_type == "clip" else tower
     language = _load(AutoModelForCausalLM, config.language_model, dtype=kind, attn_implementation=config.attention)
+    if not (isinstance(getattr(language, "model", None), nn.Module) and hasattr(language, "lm_head")):
+        kind_name = type(language).__name__
+        raise UserError(f"backbone {config.name}: {kind_name} has no `model` and `lm_head`; choose a Llama-like model")
     tokenizer = _tokenizer(config)
     rows = language.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
@@ -104,20 +108,44 @@ def _join(
 
 def _tokenizer(config: BackboneConfig) -> Any:
     tokenizer = _load(AutoTokenizer, config.language_model)
-    lacking = [token for token in template(config.chat_template).control if token not in tokenizer.get_vocab()]
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise UserError(f"backbone {config.name}: {config.language_model} has no fast tokenizer; choose another model")
+    if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
+        tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
+    jinja, end = _own(config, tokenizer) if config.chat_template == "tokenizer" else _known(config, tokenizer)
+    tokenizer.eos_token = end
+    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
+        tokenizer.pad_token = next((pad for pad in PADS if pad in tokenizer.get_vocab()), tokenizer.eos_token)
+    tokenizer.chat_template = jinja
+    tokenizer.padding_side = "left"  # for generation; training pads on its own
+    return tokenizer
+
+
+def _known(config: BackboneConfig, tokenizer: Any) -> tuple[str, str]:
+    """(chat template, end token) of a family that this package knows."""
+    shape = template(config.chat_template)
+    lacking = [token for token in shape.control if token not in tokenizer.get_vocab()]
     if lacking:
         raise UserError(
             f"backbone {config.name}: tokenizer of {config.language_model} lacks {', '.join(lacking)}; "
-            f"set chat_template to the family of the language model"
+            f"set chat_template to the family of the language model, or to tokenizer for its own"
         )
-    if tokenizer.convert_tokens_to_ids(IMAGE) in (None, tokenizer.unk_token_id):
-        tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
-    tokenizer.eos_token = template(config.chat_template).end
-    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
-        tokenizer.pad_token = next((pad for pad in PADS if pad in tokenizer.get_vocab()), tokenizer.eos_token)
-    tokenizer.chat_template = chat_template(config.chat_template, config.system)
-    tokenizer.padding_side = "left"  # for generation; training pads on its own
-    return tokenizer
+    return chat_template(config.chat_template, config.system), shape.end
+
+
+def _own(config: BackboneConfig, tokenizer: Any) -> tuple[str, str]:
+    """(chat template, end token) that the language model brings itself."""
+    where = f"backbone {config.name}: {config.language_model}"
+    if not isinstance(tokenizer.chat_template, str):
+        raise UserError(f"{where} brings no chat template; choose an instruct model, or chat_template qwen2 or llama3")
+    try:
+        jinja = own_template(tokenizer.chat_template, tokenizer.special_tokens_map, config.system)
+        end = end_token(jinja, special_tokens(tokenizer.backend_tokenizer))
+    except ValueError as error:
+        raise UserError(f"{where} cannot be used: {error}") from error
+    if not end:
+        raise UserError(f"{where}: no special token ends an answer in its chat template; choose an instruct model")
+    return jinja, end
 
 
 def _processor(config: BackboneConfig, tokenizer: Any) -> LlavaNextProcessor:

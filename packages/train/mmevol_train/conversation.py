@@ -23,6 +23,7 @@ from tokenizers import AddedToken, Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from mmevol_core.errors import unknown
+from mmevol_train.own_template import answers
 
 IMAGE = "<image>"
 IGNORED = -100  # label of a token that no loss is taken on (PyTorch's and transformers' convention)
@@ -126,6 +127,11 @@ def render_answer(
         raise BadRow("no answer")
     if next(message["role"] for message in messages if message["role"] != "system") != "user":
         raise BadRow("starts with an answer")
+    if "generation -%}" not in jinja:  # a template of the language model's own, which marks no answers
+        try:
+            return Rendered(*answers(jinja, messages, tuple(special)))
+        except ValueError as error:
+            raise BadRow(str(error)) from error
     texts, spans = render_jinja_template([messages], chat_template=jinja, return_assistant_tokens_mask=True)
     text = str(texts[0])
     return Rendered(text, tuple((start, end) for start, end in spans[0]))

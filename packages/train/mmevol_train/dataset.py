@@ -227,9 +227,10 @@ def _image_names(row: Mapping[str, Any]) -> list[str]:
 
 
 def _rendered(row: Mapping[str, Any], has_image: bool, reading: Reading, special: tuple[str, ...]) -> Rendered:
-    turns, shape = row["conversations"], template(reading.template)
+    turns = row["conversations"]
     if reading.mode == "answer":
         return render_answer(turns, reading.jinja, special, reading.special_text)
+    shape = template(reading.template)
     cleaned = [{**turn, "value": clean(turn["value"], special, reading.special_text)} for turn in turns]
     if reading.stage == "pretrain":
         return render_plain(cleaned, shape.start, has_image)
@@ -237,7 +238,9 @@ def _rendered(row: Mapping[str, Any], has_image: bool, reading: Reading, special
 
 
 def _encoded(rendered: Rendered, reading: Reading) -> Encoded:
-    extra = newline_ids(reading.tokenizer, template(reading.template), reading.mode, reading.stage)
+    extra: tuple[int, ...] = ()
+    if reading.mode == "mmevol":
+        extra = newline_ids(reading.tokenizer, template(reading.template), reading.mode, reading.stage)
     return encode(rendered, reading.tokenizer, extra)
 
 

@@ -21,7 +21,7 @@ class BackboneConfig(Config):
     name: str
     vision_tower: str
     language_model: str
-    chat_template: Literal["qwen2", "llama3"]
+    chat_template: Literal["qwen2", "llama3", "tokenizer"]  # tokenizer: the language model's own, label_mode answer
     system: str | None = None  # default system text; None: the template's own, "": none
     tile: int | None = Field(default=None, ge=1)  # side of the tower's picture, pixels; None: ask the tower
     patch: int | None = Field(default=None, ge=1)  # side of its patches, pixels; None: ask the tower
