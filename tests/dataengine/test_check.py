@@ -59,6 +59,16 @@ def test_each_damage_is_counted_under_its_folder(tree, tmp_path, processes):
     assert report.as_dict()["total"]["pictures"] == 16
 
 
+def test_a_linked_folder_is_looked_at_once_and_what_lies_outside_is_named(tree, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tree / "sam" / "copy.png").rename(tmp_path / "elsewhere" / "x.png")
+    (tree / "linked").symlink_to(tmp_path / "elsewhere")
+    (tree / "vg" / "loop").symlink_to(tree)  # a link back to the root
+    report = check_tree(tree)
+    assert report.folders["linked"].bad == {"outside_root": 1}  # no reader would open it either
+    assert sum(folder.pictures for folder in report.folders.values()) == 16
+
+
 def test_rows_with_quarantined_pictures_are_refused_without_opening_them(tree, tmp_path):
     assert write_quarantine(tmp_path / "bad.jsonl", check_tree(tree)) == 2
     assert read_quarantine(tmp_path / "bad.jsonl") == {"coco/b.jpg": "truncated", "vg/a.png": "unreadable"}

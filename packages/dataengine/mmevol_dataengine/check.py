@@ -6,6 +6,7 @@ A bad picture goes on a quarantine list, by which readers leave rows out; nothin
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -159,15 +160,22 @@ def _absent(root: Path, data: Sequence[Path]) -> dict[str, str]:
 
 
 def _pictures(root: Path, folders: dict[str, Folder]) -> Iterator[str]:
-    """Names of the pictures in order; what else there is gets counted."""
-    for path in sorted(root.rglob("*")):
-        if path.is_dir():
+    """Names of the pictures, folder by folder; what else there is gets counted. Links to folders are followed once."""
+    seen: set[Path] = set()
+    for here, inner, files in os.walk(root, followlinks=True):
+        place = Path(here).resolve()
+        if place in seen:
+            inner.clear()
             continue
-        name = path.relative_to(root).as_posix()
-        if path.suffix.lower() in SUFFIXES:
-            yield name
-        else:
-            folders[_top(name)].other_files += 1
+        seen.add(place)
+        inner.sort()
+        below = Path(here).relative_to(root)
+        for name in sorted(files):
+            path = (below / name).as_posix()
+            if Path(name).suffix.lower() in SUFFIXES:
+                yield path
+            else:
+                folders[_top(path)].other_files += 1
 
 
 def _examined(root: Path, names: Iterator[str], policy: ImagePolicy, processes: int) -> Iterator[Finding]:
