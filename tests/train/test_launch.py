@@ -66,10 +66,14 @@ def test_told_to_stop_before_anything_was_done_it_says_that_it_can_go_on(tmp_pat
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"processes": 2}, "-m torch.distributed.run --standalone --nproc-per-node 2 -m mmevol_train.rank o.json"),
+        (
+            {"processes": 2},
+            "-m torch.distributed.run --standalone --nproc-per-node 2 --shutdown-timeout 600 "
+            "-m mmevol_train.rank o.json",
+        ),
         (
             {"processes": 8, "nodes": 4, "prefix": ["srun", "--ntasks-per-node=1"]},
-            "-m torch.distributed.run --nnodes 4 --nproc-per-node 8 -m mmevol_train.rank o.json",
+            "-m torch.distributed.run --nnodes 4 --nproc-per-node 8 --shutdown-timeout 600 -m mmevol_train.rank o.json",
         ),
         (
             {"processes": 8, "nodes": 4, "launcher": "deepspeed"},

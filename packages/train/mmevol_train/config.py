@@ -84,7 +84,7 @@ class TrainConfig(Config):
     threads: int = Field(default=1, ge=0)  # of PyTorch per process; 0 leaves PyTorch's choice
     # what is kept and shown
     save_every_steps: int | None = Field(default=None, ge=1)
-    save_every_s: float | None = Field(default=60.0, gt=0)  # single process only: ranks' clocks differ
+    save_every_s: float | None = Field(default=60.0, gt=0)  # by the clock of whichever rank is first
     keep_checkpoints: int = Field(default=2, ge=1)
     log_every: int = Field(default=1, ge=1)
     on_divergence: Literal["stop", "warn"] = "stop"  # a loss that is no number or a spike; the samples are named

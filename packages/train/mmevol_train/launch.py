@@ -26,6 +26,7 @@ from mmevol_train.ready import check_machine
 ORDER, RESULT, ERROR = "ranks.json", "ranks.result.json", "ranks.error.json"
 STOPPED = 130  # exit status of what was told to stop and goes on when it is called again
 CPU_PROCESSES = 2
+SAVING_S = "600"  # that ranks told to stop may take for their checkpoint; torchrun's own is 30
 
 Work = Callable[[Any, Mapping[str, Path], Path], StageResult]
 
@@ -70,7 +71,8 @@ def command(engine: EngineConfig, order: Path) -> list[str]:
         run = ["-m", "deepspeed.launcher.runner", *nodes, "--num_gpus", here, "--module", "mmevol_train.rank"]
     else:
         nodes = ["--nnodes", str(engine.nodes)] if engine.nodes > 1 else ["--standalone"]
-        run = ["-m", "torch.distributed.run", *nodes, "--nproc-per-node", here, "-m", "mmevol_train.rank"]
+        nodes += ["--nproc-per-node", here, "--shutdown-timeout", SAVING_S]
+        run = ["-m", "torch.distributed.run", *nodes, "-m", "mmevol_train.rank"]
     return [*engine.prefix, sys.executable, *run, str(order)]
 
 

@@ -52,7 +52,26 @@ def _local(parameter: nn.Parameter) -> int:
 
 def whole(parameter: torch.Tensor) -> torch.Tensor:
     """All of a parameter; under FSDP2 every process must ask."""
-    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
+    # a collective's result may still be on its way; its copy has arrived
+    return parameter.detach().full_tensor().clone() if isinstance(parameter, DTensor) else parameter.detach()
+
+
+def gathered(trainer: Any) -> dict[str, torch.Tensor] | None:
+    """All weights of a Trainer's model on the first process, nothing of use on the others, which must ask too.
+
+    None when there is one process, whose model is whole.
+    """
+    if trainer.accelerator.num_processes == 1:
+        return None
+    if not trainer.is_fsdp_enabled:
+        found: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        return found
+    first, state = trainer.accelerator.is_main_process, {}
+    for name, value in trainer.model.state_dict().items():
+        one = whole(value)
+        if first:
+            state[name] = one.cpu()
+    return state
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ from mmevol_train.launch import STOPPED
 from mmevol_train.monitor import Meter
 from mmevol_train.packing import PackedCollator, check_packing, use_packing
 from mmevol_train.sampler import Plan, plan
-from mmevol_train.sharded import held_share, layer_classes, merged
+from mmevol_train.sharded import gathered, held_share, layer_classes, merged
 from mmevol_train.trainer import PartsTrainer, Watch, freeze
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ def _finish(config: TrainConfig, trainer: Any, processor: Any, out_dir: Path, ba
     folder = out_dir / "checkpoint"
     model = trainer.accelerator.unwrap_model(trainer.model)
     expected = checkpoint.probe(model, processor) if config.verify else None  # of the shards: all processes take part
-    state = None if world_size() == 1 else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    state = gathered(trainer)
     if rank() != 0:
         return {}
     held = held_share(model)
