@@ -25,7 +25,7 @@ from mmevol_eval.judges import Judges
 from mmevol_eval.predictions import Answers
 from mmevol_eval.protocol import Protocol
 from mmevol_eval.settings import EvaluateConfig
-from mmevol_eval.statistics import Estimate, average, estimate, headline_of, minimum_detectable
+from mmevol_eval.statistics import MEASURES, Estimate, average, estimate, headline_of, minimum_detectable
 from mmevol_eval.tasks import Task, load_tasks
 
 ROUNDING = 0.011  # percent; official tools round their aggregates to two digits
@@ -86,6 +86,7 @@ def score(
             entry["clean"] = clean_score(task, real, rows, listed, config.resamples, config.seed)
         benchmarks[task.rules.name] = entry
     return {
+        "measures": dict(MEASURES),
         "benchmarks": benchmarks,
         "average": _average(benchmarks, all_rows, config),
         "gates": _gates(benchmarks),
