@@ -197,7 +197,7 @@ def _activations(config: Any, language: Language, tower: Vision) -> float:
     kept += 2 * seen * w * tower.num_hidden_layers * config.train_vision
     kept *= 1 if config.gradient_checkpointing else WITHOUT_CHECKPOINTING
     work = 2 * tokens * (8 * h + 4 * i) + 2 * seen * 12 * w
-    return kept + work + 10 * tokens * SUPERVISED * language.vocab_size
+    return float(kept + work + 10 * tokens * SUPERVISED * language.vocab_size)
 
 
 def _adapter(lora: Any, language: Language) -> int:
@@ -209,4 +209,4 @@ def _adapter(lora: Any, language: Language) -> int:
         "gate_proj": (h, language.intermediate_size), "up_proj": (h, language.intermediate_size),
         "down_proj": (language.intermediate_size, h),
     }  # fmt: skip
-    return language.num_hidden_layers * lora.rank * sum(sum(wide[name]) for name in lora.targets if name in wide)
+    return int(language.num_hidden_layers * lora.rank * sum(sum(wide[name]) for name in lora.targets if name in wide))

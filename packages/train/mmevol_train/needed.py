@@ -86,7 +86,7 @@ def without_unused_layers(model: Any) -> Iterator[None]:
     """Within: the tower's unused layers hand on what they are given."""
     layers = unused_layers(model)
     for layer in layers:
-        layer.forward = _hand_on  # type: ignore[method-assign]
+        layer.forward = _hand_on
     try:
         yield
     finally:

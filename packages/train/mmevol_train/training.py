@@ -21,7 +21,8 @@ from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
 from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
 from mmevol_train.config import LoraConfig, TrainConfig
-from mmevol_train.dataset import Conversations, Corpus, Reading, blank_row, read_corpus
+from mmevol_train.corpus import Corpus
+from mmevol_train.dataset import Conversations, Reading, blank_row, read_corpus
 from mmevol_train.engine import arguments, prepare_process, private, rank, wait, world_size
 from mmevol_train.images import Normalizer
 from mmevol_train.launch import STOPPED
