@@ -34,7 +34,7 @@ from mmevol_dataengine.recipes import find
 from mmevol_dataengine.recipes.recipe import RecipeConfig
 from mmevol_dataengine.teacher import TeacherConfig, Voice, reachable
 
-VERSION = "4"
+VERSION = "5"
 MARKER = "finished.json"
 
 
