@@ -124,6 +124,7 @@ def test_the_official_fallback_draws_the_letters_of_mmevols_seed_by_ascending_in
         (drawn[2], 1, "none"), (drawn[0], 1, "none"), (drawn[1], 1, "none"),
     ]  # fmt: skip
     assert (result["unparsed"], result["protocol"]["rules"]) == (3, "mmevol+official_fallback")
+    assert "draws" in result["protocol"]["note"]
     assert score_file("MMStar", *paths, protocol="mmevol", judge=replay)["headline"]["value"] == 0
     with pytest.raises(UserError, match=r"mmevol\+official_fallback"):  # the kit draws without a seed
         score_file("MMStar", *paths, protocol="vlmevalkit+official_fallback", judge=replay)
@@ -254,6 +255,12 @@ def test_predictions_that_do_not_fit_stop_the_score(tmp_path, lines, message):
     with pytest.raises(UserError, match=message):
         score_file("MMStar", data, predictions, out)
     assert not out.exists()
+
+
+def test_numbered_predictions_may_have_leading_zeros(tmp_path):
+    data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in ("01", "2")], ["A", "A"])
+    write_jsonl(predictions, [{"index": i, "prediction": "A"} for i in ("001", "02")])
+    assert score_file("MMStar", data, predictions, out)["headline"]["value"] == 100
 
 
 def test_a_judged_benchmark_without_a_judge_and_an_unknown_protocol_are_refused(tmp_path):

@@ -11,8 +11,11 @@ from mmevol_core.files import read_jsonl, write_json
 from mmevol_eval.benchmark import Benchmark, Graded, Item, without_fallback
 from mmevol_eval.benchmarks import find
 from mmevol_eval.fetch import missing
+from mmevol_eval.grading.tsv import canonical
 from mmevol_eval.judge import ChatJudge, judge_from
 from mmevol_eval.protocol import Protocol, data_hash, default_rules
+
+DRAWN = "an unreadable reply counts as the letter that MMEvol's copy draws (seed 2680, one worker), right or wrong"
 
 
 def score_file(
@@ -59,6 +62,7 @@ def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -
     """What `mmevol score` writes, from graded items."""
     rules = without_fallback(protocol.rules)
     scores, headline = benchmark.scores(graded, rules), benchmark.headline(rules)
+    note = DRAWN if rules != protocol.rules else benchmark.notes
     return {
         "benchmark": benchmark.name,
         "headline": {
@@ -71,7 +75,7 @@ def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -
         "n": len(graded),
         "unparsed": sum(row.method == "none" for row in graded),
         "judged": sum(row.method == "judge" for row in graded),
-        "protocol": protocol.describe() | ({"note": benchmark.notes} if benchmark.notes else {}),
+        "protocol": protocol.describe() | ({"note": note} if note else {}),
         "protocol_hash": protocol.hash,
         "items": [
             {"index": row.index, "score": row.score, "parsed": row.parsed, "method": row.method} for row in graded
@@ -99,15 +103,17 @@ def read_predictions(path: Path) -> dict[str, str]:
 
 
 def match(items: Sequence[Item], replies: Mapping[str, str], where: Path) -> Mapping[str, str]:
-    """The replies, when every item has one and every one has an item (or belongs to a row without an image).
+    """The replies, when every item has one; `007` answers item 7, as in a TSV of numbered rows.
 
     Raises:
         UserError: naming how many are missing, and the first.
     """
-    missing = [item.index for item in items if item.index not in replies]
-    if missing:
+    if any(item.index not in replies for item in items):
+        replies = dict(zip(canonical(list(replies)), replies.values(), strict=True))
+    lacking = [item.index for item in items if item.index not in replies]
+    if lacking:
         raise UserError(
-            f"{where} lacks {len(missing)} of {len(items)} predictions (first: index {missing[0]!r}); "
+            f"{where} lacks {len(lacking)} of {len(items)} predictions (first: index {lacking[0]!r}); "
             "every item of the benchmark needs one line"
         )
     return replies
