@@ -177,7 +177,8 @@ def _corpus(data: Path, images: Path, reading: Reading, config: TrainConfig, out
     """The rows of a file: the first process writes them, the others map what it wrote."""
     if rank():
         wait()
-    corpus = read_corpus(data, images, reading, config.max_bad_share, out_dir / "training" / "rows", config.workers)
+    writers = config.workers * world_size()  # the others wait for the first, so their share of the machine is free
+    corpus = read_corpus(data, images, reading, config.max_bad_share, out_dir / "training" / "rows", writers)
     if not rank():
         wait()
     return corpus
