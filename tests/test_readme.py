@@ -18,7 +18,9 @@ NUMBERS = {
     "findings": ["The evolved data was worth +2.5 points."],
     "labels": ["tiny twins, not the official benchmarks"],
     "arms": {"seed": {"benchmarks": {"pope": {"score": 50.04, "ci95": [40.0, 60.06]}}}},
-    **{key: {} for key in ("measures", "differences", "leave_one_out", "gates", "gates_passed", "versions")},
+    **{
+        key: {} for key in ("measures", "differences", "leave_one_out", "readable", "gates", "gates_passed", "versions")
+    },
 }
 
 

@@ -48,7 +48,8 @@ def items(arm):
 
 def scores(arm):
     def entry(real, exchanged):
-        numbers = {"score": 10.0 * real, "ci95": [0.0, 100.0], "n": 10, "unparsed": 1, "blind": 10.0 * exchanged}
+        unparsed = 1 if real else 10  # the control's answers to MMStar2 cannot be read
+        numbers = {"score": 10.0 * real, "ci95": [0.0, 100.0], "n": 10, "unparsed": unparsed, "blind": 10.0 * exchanged}
         numbers |= {"real_minus_blind": 10.0 * (real - exchanged), "percent": 10.0 * real}
         return {**numbers, "protocol": {"rules": "official"}, "protocol_hash": "0123456789abcdef"}
 
@@ -120,15 +121,27 @@ def test_the_answer_says_what_one_benchmark_carries_with_an_interval(numbers):
     assert first.endswith("Without MMStar2, which moves it most (+100.0), it would be +0.0 [+0.0, +0.0].")
 
 
+def test_what_is_format_alone_is_told_apart(numbers):
+    assert numbers["findings"][1] == (
+        "In 1 of the 3 benchmarks half or more of the answers of one of the two cannot be parsed, which is format; "
+        "on the other 2 alone it would be +0.0 [+0.0, +0.0]."
+    )
+    assert {tuple(row["benchmarks"]) for row in numbers["readable"]} == {("GQA", "POPE2")}
+    assert {(row["a"], row["b"]) for row in numbers["readable"]} == {
+        ("evolved", "seed_matched"),
+        ("seed_matched", "seed"),
+    }
+
+
 def test_evolved_against_plain_seed_is_said_too(numbers):
     # (0 + 0 + 60) / 3; the bootstrap moves the 60 alone
     interval = r"\(95 % interval of the difference \+\d+\.\d to \+\d+\.\d\)"
     text = rf"It is 20\.0 points {interval} above the plain seed data; the interval lies above zero\."
-    assert re.fullmatch(text, numbers["findings"][1])
+    assert re.fullmatch(text, numbers["findings"][2])
 
 
 def test_real_minus_exchanged_pictures_has_its_own_leave_one_out(numbers):
-    text = numbers["findings"][2]
+    text = numbers["findings"][3]
     # evolved: GQA 3, POPE2 5, MMStar2 10 of 10; control: 3, 3, 0: 0, 20, 100 on average 40, without MMStar2 10
     assert "real minus exchanged pictures" in text and "it is 40.0 points" in text
     assert "Without MMStar2, which moves it most (+100.0), it would be +10.0 [" in text
@@ -136,7 +149,7 @@ def test_real_minus_exchanged_pictures_has_its_own_leave_one_out(numbers):
 
 
 def test_matched_tokens_are_not_called_matched_supervision(numbers):
-    assert numbers["findings"][3] == (
+    assert numbers["findings"][4] == (
         "The control matches the evolved arm in training tokens, not in supervision; answers, which alone are learned "
         "from, are: evolved 558 K of 3.7 M, seed_matched 213 K of 3.7 M, seed 48 K of 828 K tokens."
     )
@@ -158,12 +171,12 @@ def test_a_seed_arm_that_does_not_see_is_a_caution():
         "delta": 1.0,
         "ci95": [-1.0, 2.0],
     }
-    assert findings({}, [row], [], False)[-1].startswith("Caution: the seed arm does not see")
-    assert "no difference is shown" in findings({}, [row], [], None)[0]
+    assert findings({}, [row], [], [], False)[-1].startswith("Caution: the seed arm does not see")
+    assert "no difference is shown" in findings({}, [row], [], [], None)[0]
 
 
 def test_without_a_control_nothing_is_claimed():
-    assert len(findings({}, [], [], None)) == 1
+    assert len(findings({}, [], [], [], None)) == 1
 
 
 def test_the_measure_is_explained_where_its_key_says_blind(numbers):

@@ -15,7 +15,11 @@ MEASURE_NAMES = {"score": "score", EXCHANGED: "real minus exchanged pictures"}
 
 
 def findings(
-    arms: Mapping[str, Any], differences: Sequence[Row], without: Sequence[Row], sees: bool | None
+    arms: Mapping[str, Any],
+    differences: Sequence[Row],
+    without: Sequence[Row],
+    readable: Sequence[Row],
+    sees: bool | None,
 ) -> list[str]:
     """Sentences, the answer first; together they are the headline."""
     scored = find(differences, EVOLVED, CONTROL, AVERAGE, "score")
@@ -26,6 +30,7 @@ def findings(
         f"average of the {_benchmarks(differences)} benchmarks; {_verdict(scored)}."
         + _leans_on(differences, without, "score")
     ]
+    texts += _format(readable, _benchmarks(differences))
     plain = find(differences, EVOLVED, SEED, AVERAGE, "score")
     if plain is not None:
         texts.append(f"It is {_points(plain)} the plain seed data; {_verdict(plain)}.")
@@ -58,6 +63,18 @@ def _leans_on(differences: Sequence[Row], without: Sequence[Row], measure: str) 
     rest = find(without, EVOLVED, CONTROL, most, measure)
     assert rest is not None, f"no average without {most}"
     return f" Without {most}, which moves it most ({moved[most]:+.1f}), it would be {interval(rest)}."
+
+
+def _format(readable: Sequence[Row], benchmarks: int) -> list[str]:
+    """An arm that has forgotten how to name a letter loses whole benchmarks by it, whatever it sees."""
+    rest = find(readable, EVOLVED, CONTROL, AVERAGE, "score")
+    if rest is None:
+        return []
+    left = len(rest["benchmarks"])
+    return [
+        f"In {benchmarks - left} of the {benchmarks} benchmarks half or more of the answers of one of the two cannot "
+        f"be parsed, which is format; on the other {left} alone it would be {interval(rest)}."
+    ]
 
 
 def _supervision(arms: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ KEPT = (
     "measures",
     "differences",
     "leave_one_out",
+    "readable",
     "gates",
     "gates_passed",
     "versions",

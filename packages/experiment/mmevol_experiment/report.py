@@ -16,6 +16,8 @@ from mmevol_eval.statistics import MEASURES, compare, leave_one_out, read_items
 from mmevol_experiment.findings import AVERAGE, EXCHANGED, SEES, findings, labels
 from mmevol_experiment.page import page
 
+Items = dict[str, list[dict[str, Any]]]  # benchmark -> rows of items.jsonl
+
 COMPARED = (("evolved", "seed_matched"), ("evolved", "seed"), ("seed_matched", "seed"))  # shown first
 BENCHMARK_KEYS = ("score", "ci95", "n", "unparsed", "protocol", "protocol_hash")  # always; more when known
 
@@ -52,9 +54,11 @@ def gather(config: ReportConfig, inputs: Mapping[str, Path]) -> dict[str, Any]:
     }
     scores = {arm: read_json(inputs[f"scores.{arm}"]) for arm in config.arms}
     arms = {arm: _arm(scores[arm], manifests[f"finetune.{arm}"]["metrics"]) for arm in config.arms}
-    differences, without = _differences(config.arms, inputs)
+    items = {arm: read_items(inputs[f"items.{arm}"]) for arm in config.arms}
+    differences, without = _differences(config.arms, items)
+    readable = _readable(arms, items)
     seen = _sees(scores)
-    found = findings(arms, differences, without, seen)
+    found = findings(arms, differences, without, readable, seen)
     return {
         "name": config.name,
         "headline": " ".join(found),
@@ -64,6 +68,7 @@ def gather(config: ReportConfig, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "measures": dict(MEASURES),
         "differences": differences,
         "leave_one_out": without,
+        "readable": readable,
         "gates": {arm: scores[arm]["gates"] for arm in config.arms},
         "gates_passed": seen,
         "ledger": read_json(inputs["ledger"]) if "ledger" in inputs else {},
@@ -108,9 +113,8 @@ def _average(scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _differences(arms: Sequence[str], inputs: Mapping[str, Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _differences(arms: Sequence[str], items: Mapping[str, Items]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Paired differences of every two arms, the question of the experiment first, and their averages without each."""
-    items = {arm: read_items(inputs[f"items.{arm}"]) for arm in arms}
     pairs = [pair for pair in COMPARED if set(pair) <= set(arms)]
     pairs += [
         (later, earlier)
@@ -121,6 +125,19 @@ def _differences(arms: Sequence[str], inputs: Mapping[str, Path]) -> tuple[list[
     rows = [row.as_dict() for a, b in pairs for row in compare(items[a], items[b], names=(a, b))]
     without = [row.as_dict() for a, b in pairs for row in leave_one_out(items[a], items[b], names=(a, b))]
     return rows, without
+
+
+def _readable(arms: Mapping[str, Any], items: Mapping[str, Items]) -> list[dict[str, Any]]:
+    """The average over the benchmarks in which most answers of both arms can be parsed: what is not format alone."""
+    rows: list[dict[str, Any]] = []
+    for a, b in COMPARED:
+        if not {a, b} <= items.keys():
+            continue
+        entries = {name: [arms[arm]["benchmarks"][name] for arm in (a, b)] for name in items[a]}
+        names = [name for name, pair in entries.items() if all(2 * one["unparsed"] < one["n"] for one in pair)]
+        found = compare(items[a], items[b], names, names=(a, b)) if 0 < len(names) < len(entries) else []
+        rows += [{**row.as_dict(), "benchmarks": names} for row in found if row.benchmark == AVERAGE]
+    return rows
 
 
 def _sees(scores: Mapping[str, Any]) -> bool | None:
@@ -145,6 +162,6 @@ STAGE = Stage(
     config=ReportConfig,
     needs=("scores", "items", "manifest"),
     run=run,
-    version="4",
+    version="5",
     accepts=("evolved", "ledger", "images", "losses"),
 )
