@@ -57,3 +57,12 @@ def test_import_of_parquet_needs_no_image_root_and_other_kinds_do(tmp_path):
     status, _, error = mmevol(tmp_path, "import", "llava_json", "rows.json", "records")
     assert status == 2
     assert "needs --images" in error
+
+
+def test_a_plan_names_the_files_of_a_blend_before_anything_is_spent(tmp_path):
+    blend = [f"+blend@mixtures.{arm}.blend=table5" for arm in ("seed", "evolved")]
+    command = [sys.executable, "-m", "mmevol_experiment", "plan", "experiment=quickstart", *blend]
+    command.append(f"paths.outputs={tmp_path}")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("gqa.json (mixtures.ARM.blend)") == 1

@@ -35,6 +35,8 @@ def missing(experiment: Experiment) -> list[str]:
         found += _weights(config.backbone, config.paths.weights, offline=config.offline)
     if "seed" in pending:
         found += _paths("data", config.data, ("path", "image_root", "captions"))
+    if "mixture" in pending:
+        found += _blended({arm: config.mixtures[arm] for arm in config.arms})
     if "benchmarks" in pending:
         found += _paths("benchmarks", config.benchmarks, ("path",))
     if "evolve" in pending:
@@ -72,6 +74,13 @@ def _is_local(identifier: str, folder: Path) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(identifier, "config.json"), str)
+
+
+def _blended(mixtures: dict[str, Any]) -> list[str]:
+    """Files that are mixed in and must not be missing; each is named once, however many arms take it."""
+    blends = [mixture["blend"] for mixture in mixtures.values() if mixture.get("blend")]
+    paths = {str(s["path"]) for b in blends if b.get("missing", "error") == "error" for s in b["sources"].values()}
+    return [f"data: {path} (mixtures.ARM.blend)" for path in sorted(paths) if not Path(path).is_file()]
 
 
 def _paths(section: str, values: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
