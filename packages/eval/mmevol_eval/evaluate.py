@@ -79,8 +79,9 @@ def score(
             judge=own_judge.name if own_judge else "none",
             decoding={**decoding, "max_new_tokens": task.settings.max_new_tokens},
         )
-        failed = sum(row["failure"] is not None for row in rows)
-        entry = _entry(task, real, rows, protocol, config) | {"failed": failed}
+        entry = _entry(task, real, rows, protocol, config) | {"failed": _failed(task, answers, "real")}
+        if config.blind:
+            entry["blind_failed"] = _failed(task, answers, "blind")
         if task.rules.name in contaminated:
             listed = contaminated[task.rules.name]
             entry["clean"] = clean_score(task, real, rows, listed, config.resamples, config.seed)
@@ -91,6 +92,11 @@ def score(
         "average": _average(benchmarks, all_rows, config),
         "gates": _gates(benchmarks),
     }, all_rows
+
+
+def _failed(task: Task, answers: Answers, run: str) -> int:
+    """Questions without an answer, which are scored as wrong."""
+    return sum(answers[run, task.rules.name, item.index].failure is not None for item in task.items)
 
 
 def _graded(task: Task, answers: Answers, run: str, judge: Judge | None) -> list[Graded]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
+from transformers.utils.logging import disable_progress_bar
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, file_digest
@@ -30,6 +31,7 @@ def load(checkpoint: Path, device: str) -> tuple[Any, Any]:
     if not (checkpoint / "config.json").is_file():
         raise UserError(f"no checkpoint at {checkpoint}: config.json is missing")
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    disable_progress_bar()  # of the weights: seconds, written into every log
     try:
         model, report = LlavaNextForConditionalGeneration.from_pretrained(
             checkpoint, dtype=dtype, local_files_only=True, output_loading_info=True
