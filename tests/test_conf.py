@@ -44,6 +44,7 @@ ELSEWHERE = {
     "judge",
     "backend",
     "curation",
+    "blend",
 }  # tests of their own
 MISSING = ["benchmarks.path=official"]  # ??? on purpose: no file can know it
 
