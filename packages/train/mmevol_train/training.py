@@ -52,8 +52,9 @@ def train(
     order = make_plan(config, corpus, _tokens(match, images, reading, config, out_dir))
     model = adapted(prepared(model, config), config)
     groups = freeze(model, config)
-    for group in groups if rank() == 0 else []:
-        log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", group.row())
+    learns = [group.row() for group in groups]  # counted before an engine cuts them into shards
+    for row in learns if rank() == 0 else []:
+        log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", row)
     steps = len(order.batches) // (config.accumulate * world_size()) or 1
     work = out_dir / "training"
     previous = checkpoint.latest(work, clean=rank() == 0, ranks=world_size())
@@ -84,7 +85,7 @@ def train(
         "supervised_tokens": order.total(corpus.supervised), "steps": steps,
         "final_loss": losses[-1]["loss"] if losses else None,
         "rows": corpus.accounting(), "rows_dropped_at_end": order.dropped,
-        "trainable": [group.row() for group in groups],
+        "trainable": learns,
         "seconds": time.monotonic() - started, **result,
     }  # fmt: skip
     return StageResult({"checkpoint": out_dir / "checkpoint", "losses": out_dir / FILE_NAME}, metrics)
