@@ -15,12 +15,13 @@ import torch
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
 from mmevol_train import finetune, pretrain
+from mmevol_train.config import FinetuneConfig, PretrainConfig, TrainConfig
 from mmevol_train.engine import rank
-from mmevol_train.launch import ERROR, RESULT
+from mmevol_train.launch import ERROR, RESULT, Work
 
-STAGES = {
-    "pretrain": (pretrain.STAGE.config, pretrain.work),
-    "finetune": (finetune.STAGE.config, finetune.work),
+STAGES: dict[str, tuple[type[TrainConfig], Work]] = {
+    "pretrain": (PretrainConfig, pretrain.work),
+    "finetune": (FinetuneConfig, finetune.work),
 }
 
 

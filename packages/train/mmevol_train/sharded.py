@@ -52,8 +52,10 @@ def _local(parameter: nn.Parameter) -> int:
 
 def whole(parameter: torch.Tensor) -> torch.Tensor:
     """All of a parameter; under FSDP2 every process must ask."""
-    # a collective's result may still be on its way; its copy has arrived
-    return parameter.detach().full_tensor().clone() if isinstance(parameter, DTensor) else parameter.detach()
+    if not isinstance(parameter, DTensor):
+        return parameter.detach()
+    found: torch.Tensor = parameter.full_tensor().detach().clone()  # the result may be on its way; its copy has arrived
+    return found
 
 
 def gathered(trainer: Any) -> dict[str, torch.Tensor] | None:
