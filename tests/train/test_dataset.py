@@ -54,6 +54,7 @@ def test_a_mapped_file_holds_the_same_rows_as_memory_in_batches_of_any_size(mixe
         same(read_corpus(*mixed, reading, 0.5, tmp_path / str(size)), plain)  # mapped this time
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_file(mixed, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(dataset, "BATCH_ROWS", 5)
     read_corpus(*mixed, reading, 0.5, tmp_path / "one")
@@ -87,6 +88,7 @@ def test_a_second_start_does_not_tokenise_again(mixed, tmp_path, reading, monkey
     same(read_corpus(*mixed, reading, 0.5, tmp_path / "rows"), first)
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_do_not_disturb_each_other(mixed, tmp_path, reading):
     context = multiprocessing.get_context("spawn")
     arguments = (*mixed, reading, 0.5, tmp_path / "rows")

@@ -84,6 +84,7 @@ def test_sizes_that_do_not_fit_are_named():
     assert dataclasses.is_dataclass(shapes(config)[0])
 
 
+@pytest.mark.slow
 def test_plan_says_it_all_and_names_what_is_missing(tmp_path):
     command = [sys.executable, "-m", "mmevol_experiment", "plan", "experiment=llama3_evol"]
     done = subprocess.run([*command, f"paths.outputs={tmp_path}"], capture_output=True, text=True, timeout=200)
