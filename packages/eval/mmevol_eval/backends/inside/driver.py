@@ -103,8 +103,7 @@ def load_package() -> str:
     try:
         importlib.import_module("torchvision")
     except RuntimeError:
-        import torch
-
+        torch = importlib.import_module("torch")
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "FRAGMENT")
