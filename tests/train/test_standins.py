@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -57,4 +58,20 @@ def test_shipped_weights_are_small_and_match_the_fingerprint_in_their_recipe(nam
     assert file.stat().st_size <= 4_000_000
     recipe = read_json(WEIGHTS / name / "recipe.json")
     assert recipe["weights"] == file_digest(file)
-    assert recipe["seconds"] > 0
+    assert recipe["steps"] > 0
+    assert recipe["training_seconds"] > 0
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama3"])
+def test_what_a_recipe_says_was_measured_is_measured_by_the_present_program(name):
+    recipe = read_json(WEIGHTS / name / "recipe.json")
+    assert set(recipe["measured"]) == {task.__name__ for task in text.TASKS}
+    assert set(asdict(language.Recipe(name, 1))) <= set(recipe)
+
+
+def test_the_same_steps_give_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(language, "CORPUS", 200)
+    plan = language.Recipe("qwen2", steps=3, batch=2)
+    for place in ("a", "b"):
+        language.train(plan, tmp_path / place)
+    assert file_digest(tmp_path / "a" / "model.safetensors") == file_digest(tmp_path / "b" / "model.safetensors")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ END = {"qwen2": "<|im_end|>", "llama3": "<|eot_id|>"}
 PAD = {"qwen2": "<|endoftext|>", "llama3": "<|finetune_right_pad_id|>"}
 SYSTEM = "You are a helpful assistant."
 IGNORED = -100
-PROBE_EVERY = 0.04  # share of the training time between two probes
+PROBE_EVERY = 0.04  # share of the steps between two probes
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class Recipe:
     """How a stand-in language model is trained; stored beside its weights."""
 
     family: Family
-    seconds: float  # training time budget
+    steps: int  # the learning rate and the mix of tasks are planned over so many
+    stop: int | None = None  # stop after so many of them
+    start: str | None = None  # the model it starts from instead of random weights
+    mix: tuple[str, str] = ("all", "all")  # weights of the tasks at the start and from half time on: text.MIXES
     seed: int = 0
     hidden: int = 96
     layers: int = 4
@@ -65,7 +68,8 @@ class Recipe:
     learning_rate: float = 1e-3
     batch: int = 16
     warmup: int = 100
-    threads: int = 1
+    noise: float = 0.3  # on mixed slots, in standard deviations of the embeddings: pictures never give a clean word
+    threads: int = 1  # one, so that the same steps give the same weights
 
 
 def tokenizer(family: Family, seed: int, extra: Sequence[str] = ()) -> PreTrainedTokenizerFast:
@@ -182,21 +186,31 @@ def build(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> Qwen2ForCausalLM |
     return LlamaForCausalLM(LlamaConfig(**sizes))
 
 
-def loss_of(model: Any, batch: Batch) -> Tensor:
-    """Mean cross entropy over supervised tokens; the head runs on those positions only."""
+def embedded(model: Any, batch: Batch, noise: float = 0.0) -> Tensor:
+    """Input embeddings (B, T, hidden): the mean of a slot's two words, with `noise` where they differ."""
     table = model.model.embed_tokens
-    embeds = (table(batch.ids) + table(batch.mixed)) / 2
+    embeds: Tensor = (table(batch.ids) + table(batch.mixed)) / 2
+    if noise:
+        soft = (batch.ids != batch.mixed).unsqueeze(-1)
+        embeds = embeds + soft * torch.randn_like(embeds) * (noise * table.weight.detach().std())
+    return embeds
+
+
+def loss_of(model: Any, batch: Batch, noise: float) -> Tensor:
+    """Mean cross entropy over supervised tokens; the head runs on those positions only."""
+    embeds = embedded(model, batch, noise)
     hidden = model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state[:, :-1]  # (B, T-1, H)
     labels = batch.labels[:, 1:]
     wanted = labels != IGNORED
     return nn.functional.cross_entropy(model.lm_head(hidden[wanted]), labels[wanted])
 
 
-def batches(recipe: Recipe, writer: Writer, progress: list[float]) -> Iterator[Batch]:
-    """Endless training batches, sorted by length within groups of eight; `progress[0]` sets the curriculum."""
+def batches(recipe: Recipe, writer: Writer) -> Iterator[Batch]:
+    """Training batches, sorted by length within groups of eight, whose tasks follow `recipe.mix`."""
     rng = random.Random(recipe.seed)
-    while True:
-        rows = [writer.row(*text.conversation(rng, progress[0]), rng) for _ in range(recipe.batch * 8)]
+    for step in range(0, recipe.steps, 8):
+        weights = text.mixed(*recipe.mix, min(1.0, max(0, step - 1) / recipe.steps * 2))
+        rows = [writer.row(*text.conversation(rng, weights), rng) for _ in range(recipe.batch * 8)]
         rows.sort(key=lambda row: len(row[0]))
         groups = [rows[k : k + recipe.batch] for k in range(0, len(rows), recipe.batch)]
         rng.shuffle(groups)
@@ -214,9 +228,8 @@ def probe(model: Any, writer: Writer, count: int = 60) -> dict[str, float]:
             described = scene.scene(rng)
             rows.append(writer.row(scene.slots(described, rng), [task(described, rng)], rng))
         batch = writer.batch(rows)
-        table = model.model.embed_tokens
-        embeds = (table(batch.ids) + table(batch.mixed)) / 2
-        logits = model.lm_head(model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state[:, :-1])
+        hidden = model.model(inputs_embeds=embedded(model, batch), use_cache=False).last_hidden_state[:, :-1]
+        logits = model.lm_head(hidden)
         labels = batch.labels[:, 1:]
         right = (logits.argmax(-1) == labels) | (labels == IGNORED)
         result[task.__name__] = float(right.all(dim=1).float().mean())
@@ -242,7 +255,7 @@ def warm_start(model: Any, tokens: PreTrainedTokenizerFast, start: Path) -> int:
 
 
 def train(recipe: Recipe, out_dir: Path, extra: Sequence[str] = (), start: Path | None = None) -> dict[str, float]:
-    """Train one stand-in for `recipe.seconds` and save model, tokenizer, recipe and the log of its probes.
+    """Train one stand-in for `recipe.steps` and save model, tokenizer, recipe and the log of its probes.
 
     `start`: another stand-in to start from instead of random weights.
     """
@@ -252,24 +265,18 @@ def train(recipe: Recipe, out_dir: Path, extra: Sequence[str] = (), start: Path 
     if start:
         warm_start(model, tokens, start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-    started, progress = time.monotonic(), [0.0]
     log: list[dict[str, float]] = []
-    for step, batch in enumerate(batches(recipe, writer, progress)):
-        passed = (time.monotonic() - started) / recipe.seconds
-        if passed >= 1:
-            break
-        progress[0] = 1.0 if start else min(1.0, passed * 2)  # the hard mix from half time on
-        rate = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup, 0.05 + (1 - passed) * 1.6)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = loss_of(model, batch)
+    for step, batch in enumerate(itertools.islice(batches(recipe, writer), recipe.stop or recipe.steps)):
+        passed = step / recipe.steps
+        loss = loss_of(model, batch, recipe.noise)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup, 0.05 + (1 - passed) * 1.6)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if passed >= len(log) * PROBE_EVERY:
-            seen = {"seconds": round(passed * recipe.seconds), "step": step, "loss": round(float(loss.detach()), 4)}
-            log.append({**seen, **probe(model, writer)})
+            log.append({"step": step, "loss": round(float(loss.detach()), 4), **probe(model, writer)})
             write_json(out_dir / "training_log.json", log)
             save(recipe, model, tokens, out_dir)
     save(recipe, model, tokens, out_dir)

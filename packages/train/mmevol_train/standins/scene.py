@@ -15,10 +15,10 @@ BRIEF = (
     "Answer the question using a single word or phrase.", "Answer with one word.", "Give a short answer.",
     "Reply briefly.", "Use one word.",
 )  # fmt: skip
-YES_NO = ("Please answer yes or no.", "Answer yes or no.", "Yes or no?", "Reply with yes or no.")
+YES_NO = ("Say yes or no.", "Answer yes or no.", "Yes or no?", "Reply with yes or no.")
 LETTER = (
     "Answer with the option's letter from the given choices directly.",
-    "Please select the correct answer from the options above.",
+    "Name the letter of the right option.",
     "Choose the right letter.", "Which option is correct?", "Reply with the letter only.",
 )  # fmt: skip
 REASON = ("Think step by step.", "Explain your reasoning.", "Show how you get there.", "Reason it out.")

@@ -241,17 +241,23 @@ def repeat(described: Scene, rng: random.Random) -> Turn:
 
 
 Task = Callable[[Scene, random.Random], Turn]
-TASKS: dict[Task, tuple[float, float]] = {  # weight at the start and at the end of the curriculum
-    same: (3, 0.5), look_up: (4, 2), letter_of: (4, 1.5), yes_no: (3, 4), attribute_yes_no: (3, 3),
-    one_or_other: (1, 1.5), side: (1, 1.5), choice: (1, 4), arithmetic: (1, 2), compare: (0.5, 2), count: (0.3, 0.5),
-    fill_in: (1, 0.7), describe: (1, 0.7), repeat: (0.2, 0.2),
+MIXES = ("easy", "matching", "all")
+TASKS: dict[Task, tuple[float, float, float]] = {  # weights in the three mixes
+    same: (3, 1, 0.5), look_up: (4, 1, 2), letter_of: (4, 2, 1.5), yes_no: (3, 3, 4), attribute_yes_no: (3, 5, 3),
+    one_or_other: (1, 1, 1.5), side: (1, 0.5, 1.5), choice: (1, 6, 4), arithmetic: (1, 0.5, 2), compare: (0.5, 0.5, 2),
+    count: (0.3, 0.3, 0.5), fill_in: (1, 0.5, 0.7), describe: (1, 0.5, 0.7), repeat: (0.2, 0.1, 0.2),
 }  # fmt: skip
 
 
-def conversation(rng: random.Random, progress: float, turns: int = 6) -> tuple[list[str], list[Turn]]:
-    """Slots of a scene and `turns` questions about it; `progress` (0..1) moves from easy to hard tasks."""
+def mixed(begin: str, end: str, progress: float) -> list[float]:
+    """Weights of the tasks `progress` (0..1) of the way from one of `MIXES` to another."""
+    first, last = MIXES.index(begin), MIXES.index(end)
+    return [weights[first] + (weights[last] - weights[first]) * progress for weights in TASKS.values()]
+
+
+def conversation(rng: random.Random, weights: list[float], turns: int = 6) -> tuple[list[str], list[Turn]]:
+    """Slots of a scene and `turns` questions about it, drawn by the `weights` of the tasks."""
     described = scene(rng)
-    weights = [start + (end - start) * progress for start, end in TASKS.values()]
     chosen = rng.choices(list(TASKS), weights, k=turns)
     return slots(described, rng), [task(described, rng) for task in chosen]
 
@@ -265,5 +271,5 @@ def corpus(seed: int, count: int) -> Iterator[str]:
         yield f"{word.capitalize()} {word.capitalize()}\n{word}"
     rng = random.Random(seed)
     for _ in range(count):
-        words, turns = conversation(rng, 1.0)
+        words, turns = conversation(rng, mixed("all", "all", 1.0))
         yield " ".join(["", *words]) + "\n" + "\n".join(f"{question}\n{answer}" for question, answer in turns)
