@@ -60,7 +60,7 @@ class _Text:
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self._file, self._path = file, path
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self._scan = json.JSONDecoder().scan_once
+        self._scan = json.JSONDecoder().raw_decode
         self._window, self._at, self._before = "", 0, 0
         self._ended = False
 
@@ -87,10 +87,9 @@ class _Text:
             self.peek()
             try:
                 value, end = self._scan(self._window, self._at)
-            except (StopIteration, json.JSONDecodeError) as error:
+            except json.JSONDecodeError as error:
                 if not self._more():
-                    reason = error.msg if isinstance(error, json.JSONDecodeError) else "no value"
-                    raise self.broken(f"{reason}, in the element that begins there") from error
+                    raise self.broken(f"{error.msg}, in the element that begins there") from error
                 continue
             if not isinstance(value, int | float) or self._window[end : end + 1] in _AFTER or not self._more():
                 self._at = end

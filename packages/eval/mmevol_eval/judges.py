@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from mmevol_core.errors import UserError
@@ -22,7 +23,8 @@ class Judges:
 
     def __init__(self, tasks: Sequence[Task], out_dir: Path) -> None:
         self._judges: dict[str, Judge | None] = {}
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             for task in tasks:
                 text = task.settings.judge or "none"
                 if text not in self._judges:
@@ -31,9 +33,7 @@ class Judges:
                     raise UserError(
                         f"{task.rules.name} is scored by a judge; set evaluate.judge or leave it out of evaluate.names"
                     )
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()  # all are open: nothing to undo
 
     def of(self, task: Task) -> Judge | None:
         """The judge of a benchmark; a scripted one serves those that need a judge alone."""

@@ -54,7 +54,8 @@ def main() -> None:
     samples = list(read_samples(chosen.world / "seed.jsonl"))
 
     def folder(name: str) -> Path:
-        return (chosen.out if name in SHIPPED else chosen.world / "standins") / name
+        parent: Path = chosen.out if name in SHIPPED else chosen.world / "standins"
+        return parent / name
 
     if chosen.only in (None, "clip_tower"):
         held_out = list(read_samples(chosen.world / "held_out" / "annotations.jsonl"))
