@@ -87,7 +87,7 @@ def test_without_its_environment_one_line_names_the_command(cases, tmp_path):
         )
 
 
-@pytest.mark.parametrize(("name", "reason"), [("VQAv2", "MMStar"), ("MMSInst", "valid"), ("MIA-Bench", "judge")])
+@pytest.mark.parametrize(("name", "reason"), [("VQAv2", "MMStar"), ("MMSInst", "Valid"), ("MIA-Bench", "judge")])
 def test_what_the_package_cannot_score_is_refused_before_it_starts(cases, tmp_path, name, reason):
     case = next(case for case in cases if case.benchmark == "MIA-Bench")
     with pytest.raises(UserError, match=reason):
