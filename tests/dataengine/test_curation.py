@@ -158,3 +158,8 @@ def test_a_changed_prompt_raises_its_version():
     folder = Path(prompts.__file__).parent / "curation"
     texts = {path.name: path.read_text() for path in sorted(folder.glob("*.jinja"))}
     assert (PROMPT_VERSION, digest(texts)) == ("curation-1", PROMPTS)
+
+
+def test_a_setting_of_an_unknown_section_is_refused_not_added():
+    with pytest.raises(UserError, match=r"unknown config section 'curaton'; did you mean 'curation'"):
+        composed({"curation": "default"}, ["curaton.limit=10"])

@@ -17,7 +17,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.sample import Sample, read_samples
 from mmevol_dataengine.export import to_parquet
 from mmevol_dataengine.seed import STAGE, SeedConfig
-from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_table
+from mmevol_dataengine.seeds import Failure, convert, read_llava, read_mmevol, read_table
 
 
 def item(question="What animal is it?", answer="A cat"):
@@ -101,6 +101,13 @@ def test_repeated_records_get_distinct_ids_that_do_not_change(tmp_path):
     first, second = ([sample.id for sample in read_mmevol(path)] for _ in range(2))
     assert len(set(first)) == 4
     assert first == second
+
+
+def test_one_id_on_different_pictures_becomes_two():
+    samples = [Sample(id="a", images=(name,), source="s", rounds=((),)) for name in ("1.png", "2.png", "1.png")]
+    ids = [sample.id for sample in convert(iter([{"place": k} for k in range(3)]), lambda row: samples[row["place"]])]
+    assert ids[0] == "a"
+    assert len(set(ids)) == 3
 
 
 def test_too_many_refused_rows_stop_the_run_and_name_the_reasons(tmp_path):

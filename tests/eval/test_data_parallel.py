@@ -76,6 +76,16 @@ def test_what_a_dead_process_left_counts_and_its_cut_line_does_not(tmp_path):
     assert len(lines(log)) == 10
 
 
+def test_a_cut_line_of_the_log_itself_is_not_glued_to_what_is_merged(tmp_path):
+    log = tmp_path / "log.jsonl"
+    answer_all(asks(4), Echo(), log, tmp_path)
+    answer_share(asks(10), Echo(), log, 0, 1, tmp_path)
+    log.write_bytes(log.read_bytes()[:-9])
+    merge(log)
+    assert len(lines(log)) == 3 + 6
+    assert len(answer_all(asks(10), Echo(), log, tmp_path)) == 10
+
+
 def test_a_log_has_one_writer(tmp_path):
     log = tmp_path / "log.jsonl"
     program = (

@@ -182,3 +182,13 @@ def test_other_weights_of_a_stand_in_are_another_fingerprint():
     parts = external_files({"vision_tower": "standin:clip_tower", "language_model": "standin:qwen2"})
     assert set(parts) == {"standin:clip_tower", "standin:qwen2"}
     assert len(set(parts.values())) == 2
+
+
+def test_an_edited_file_is_another_input_also_without_a_folder_and_behind_replay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.jsonl").write_text("{}\n")
+    named = {"evaluate": {"contaminated": "list.jsonl", "judge": "replay:list.jsonl"}, "name": "list"}
+    before = external_files(named)
+    assert set(before) == {"list.jsonl", "replay:list.jsonl"}
+    (tmp_path / "list.jsonl").write_text("{}\n{}\n")
+    assert external_files(named) != before

@@ -86,8 +86,9 @@ class Annotator:
             found = self._done.get(sample.id)
             if found is None:
                 found = self._look(sample, wants)
-                self._file.write(orjson.dumps({"id": sample.id, **found}, option=orjson.OPT_APPEND_NEWLINE))
-                self._file.flush()
+                if "failed" not in found:  # a picture that comes later is looked at later
+                    self._file.write(orjson.dumps({"id": sample.id, **found}, option=orjson.OPT_APPEND_NEWLINE))
+                    self._file.flush()
             yield self._with(sample, found)
 
     def _look(self, sample: Sample, wants: dict[str, bool]) -> dict[str, Any]:

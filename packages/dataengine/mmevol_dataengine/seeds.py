@@ -63,6 +63,7 @@ def read_table(path: Path, image_root: Path, *, captions_alone: bool = False) ->
 def convert(rows: Iterator[Any], one: Callable[[Any], Sample]) -> Iterator[Sample | Failure]:
     """Convert rows one by one; ids are content hashes, and repeated records get distinct ones."""
     seen: Counter[str] = Counter()
+    used: set[str] = set()
     for number, row in enumerate(rows, start=1):
         own = str(row.get("id", "")) if isinstance(row, dict) else ""
         try:
@@ -74,9 +75,11 @@ def convert(rows: Iterator[Any], one: Callable[[Any], Sample]) -> Iterator[Sampl
             continue
         key = digest([own, sample.images])
         identity = sample.id or sample_id(own, sample.images, seen[key])
-        if sample.id and seen[key]:
-            identity = sample_id(sample.id, sample.images, seen[key])
+        while identity in used:
+            identity = sample_id(sample.id or own, sample.images, seen[key])
+            seen[key] += 1
         seen[key] += 1
+        used.add(identity)
         yield _identified(sample, identity)
 
 

@@ -7,7 +7,6 @@ then finds every answer in the log. Whoever dies takes the others down, and the 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -17,6 +16,7 @@ from typing import Any
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
+from mmevol_core.launcher import run_launcher
 from mmevol_eval.answering import LOG, Finished, all_asks, open_model
 from mmevol_eval.predictions import Answers, Ask, answer_share, check_complete, logged, merge, prompt_key
 from mmevol_eval.settings import EvaluateConfig
@@ -43,11 +43,13 @@ def answer_in_processes(
     job = {"config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir.resolve())}
     write_json(folder / JOB, job)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    done = subprocess.run([*torchrun, str(config.processes), "-m", __name__, str(folder / JOB)], check=False)
+    status, told = run_launcher([*torchrun, str(config.processes), "-m", __name__, str(folder / JOB)])
+    if told:
+        raise UserError("stopped; what was answered is kept, and the same command continues", status=130)
     for path in sorted(folder.glob("error-*.json")):
         error = read_json(path)
         raise UserError(error["message"], status=error["status"])
-    if done.returncode:
+    if status:
         raise UserError(
             f"one of {config.processes} evaluating processes ended early; what was answered is kept, and the same "
             "command continues",

@@ -85,6 +85,7 @@ def merge(log: Path) -> None:
     for part in sorted(log.parent.glob(f"{log.stem}.rank-*{log.suffix}")):
         with _appending(part) as _, _appending(log) as file:  # nobody may be writing to either
             _cut(part)
+            _cut(log)
             file.write(part.read_bytes())
         part.unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,8 @@ from mmevol_experiment.graph import MANIFEST, Node
 from mmevol_experiment.stages import from_module
 
 STANDIN = "standin:"
+REPLAY = "replay:"  # a judge whose answers lie in a file
+_NAMES_FILE = re.compile(r"/|\.(json|jsonl|yaml|tsv|parquet|txt)$")
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,11 @@ def external_files(config: Any) -> dict[str, Any]:
         parts: Iterable[Any] = config.values()
     elif isinstance(config, list | tuple):
         parts = config
-    elif isinstance(config, str) and "/" in config and len(config) < 1024 and Path(config).is_file():
-        state = Path(config).stat()
+    elif isinstance(config, str) and _NAMES_FILE.search(config) and len(config) < 1024:
+        path = Path(config.removeprefix(REPLAY))
+        if not path.is_file():
+            return {}
+        state = path.stat()
         return {config: [state.st_size, state.st_mtime_ns]}
     elif isinstance(config, str) and config.startswith(STANDIN):
         recipe = files("mmevol_train.standins") / "weights" / config.removeprefix(STANDIN) / "recipe.json"

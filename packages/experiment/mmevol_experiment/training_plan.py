@@ -36,7 +36,7 @@ def _stage(stage: str, values: Any, gpus: int) -> Iterator[str]:
 
     config = fit(PretrainConfig if stage == "pretrain" else FinetuneConfig, values, stage)
     language, tower = shapes(config.backbone)
-    ranks = gpus if config.engine.processes is None else config.engine.processes * config.engine.nodes
+    ranks = (gpus if config.engine.processes is None else config.engine.processes) * config.engine.nodes
     ranks = 1 if config.engine.name == "single" else ranks
     most, views = largest_picture(config.backbone)
     room = config.pack_length if config.batching == "packed" else config.max_length

@@ -6,12 +6,8 @@ launcher, hands SIGTERM on, and reads what the first rank left behind. So a run 
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ import torch
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
+from mmevol_core.launcher import run_launcher
 from mmevol_core.stage import StageResult
 from mmevol_train.config import EngineConfig, TrainConfig
 from mmevol_train.ready import check_machine
@@ -46,7 +43,7 @@ def spread(stage: str, work: Work, config: TrainConfig, inputs: Mapping[str, Pat
         (out_dir / name).unlink(missing_ok=True)
     paths = {role: str(path) for role, path in inputs.items()}
     write_json(order, {"stage": stage, "config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir)})
-    status, stopped = _run(command(config.engine, order))
+    status, stopped = run_launcher(command(config.engine, order))
     if (out_dir / ERROR).exists():
         error = read_json(out_dir / ERROR)
         raise UserError(error["message"], status=error["status"])
@@ -81,36 +78,3 @@ def processes(engine: EngineConfig) -> int:
     if engine.name == "single":
         return 1
     return engine.processes or torch.cuda.device_count() or CPU_PROCESSES
-
-
-def _run(arguments: list[str]) -> tuple[int, bool]:
-    """(exit status, whether it was told to stop). The pipe to the ranks closes when this process dies, however it
-    dies, and they end; a session of its own keeps a signal to this group from reaching them twice."""
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
-    assert process.stdin is not None
-    try:
-        with _handed_on(process) as told:
-            return process.wait(), bool(told)
-    finally:
-        process.stdin.close()
-        process.terminate()
-        process.wait()
-
-
-@contextmanager
-def _handed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """SIGTERM goes to the launcher, which tells the ranks; yields the signals seen."""
-    told: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield told
-        return
-
-    def tell(number: int, _: Any) -> None:
-        told.append(number)
-        process.send_signal(number)
-
-    before = signal.signal(signal.SIGTERM, tell)
-    try:
-        yield told
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -132,7 +132,7 @@ def _chi_square(graded: Sequence[Graded]) -> float:
 BENCHMARK = Benchmark(
     name="GQA",
     aliases=("GQA_TestDev_Balanced",),
-    version="1",
+    version="2",  # 2: MMEvol's prompt is that of its LLaVA script
     rules=(VLMEVALKIT, VLMEVALKIT_02RC1, MMEVOL, OFFICIAL, LLAVA_SUBMISSION),
     load=load,
     prompt=mmevol_prompts.scripted,

@@ -96,7 +96,7 @@ def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
 BENCHMARK = Benchmark(
     name="MathVista_MINI",
     aliases=("MathVista", "MathVista_mini"),
-    version="1",
+    version="2",  # 2: a judge call that failed is not read
     load=load,
     prompt=mmevol_prompts.plain,
     grade=grade,

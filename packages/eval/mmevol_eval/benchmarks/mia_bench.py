@@ -122,7 +122,7 @@ def _mean(values: Sequence[float]) -> float:
 BENCHMARK = Benchmark(
     name="MIA-Bench",
     aliases=("MIA", "MIABench"),
-    version="1",
+    version="2",  # 2: an item whose total cannot be read stays, under `mmevol`; MMEvol's own prompt
     load=load,
     prompt=partial(mmevol_prompts.scripted, ending=""),
     grade=grade,

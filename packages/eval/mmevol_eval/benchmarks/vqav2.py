@@ -79,7 +79,7 @@ def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
 BENCHMARK = Benchmark(
     name="VQAv2",
     aliases=("VQAv2_VAL",),
-    version="1",
+    version="2",  # 2: MMEvol's prompt is that of its LLaVA script
     rules=(OFFICIAL, LLAVA_SUBMISSION, MMEVOL, VLMEVALKIT, VLMEVALKIT_02RC1),
     load=load,
     prompt=mmevol_prompts.scripted,

@@ -196,6 +196,8 @@ def export(
     if form is Form.parquet:
         print(f"{forms.to_parquet(read_samples(records), out)} records in {out}")
         return
+    if form is Form.llava and records.suffix == ".json":
+        raise UserError(f"{records} is LLaVA JSON already; --as llava takes a JSONL of records")
     path = records if records.suffix == ".json" else _conversations(records, out, sample)
     if form is not Form.llava:
         write = forms.to_llama_factory if form is Form.llama_factory else forms.to_ms_swift

@@ -82,6 +82,8 @@ def composed(groups: Mapping[str, str], overrides: Sequence[str]) -> dict[str, A
         if not equals:
             raise UserError(f"cannot read {text!r}: write KEY=VALUE, for example teacher=openai")
         if "." in key and "@" not in key:
+            if key.lstrip("+~").partition(".")[0] not in chosen:
+                raise unknown("config section", key.lstrip("+~").partition(".")[0], chosen)
             rest.append(f"++{text}")
         elif group not in groups:
             raise unknown("config group", group, groups)

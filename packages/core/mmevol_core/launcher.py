@@ -1,0 +1,46 @@
+"""Running a launcher of several processes (torchrun, deepspeed) so that none of them outlives this one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+def run_launcher(arguments: Sequence[str]) -> tuple[int, bool]:
+    """(exit status, whether it was told to stop).
+
+    SIGTERM goes to the launcher, which tells its processes. The pipe to them closes when this process dies, however it
+    dies, so those that read it can end; a session of its own keeps a signal to this group from reaching them twice.
+    """
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
+    assert process.stdin is not None
+    try:
+        with _handed_on(process) as told:
+            return process.wait(), bool(told)
+    finally:
+        process.stdin.close()
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _handed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Hand SIGTERM on; yields the signals seen."""
+    told: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+
+    def tell(number: int, _: Any) -> None:
+        told.append(number)
+        process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, tell)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
