@@ -61,6 +61,26 @@ def check_ledger(ledger: dict[str, Any]) -> None:
         assert total[key] == sum(row[key] for row in rows), (key, total[key])
 
 
+def check_wording(folder: Path) -> None:
+    """No question of a benchmark stands in the evolved data alone: the teacher does not teach to the test."""
+    evolved, seed = (asked(folder / f"mixture.{arm}" / "conversations.json") for arm in ("evolved", "seed"))
+    for line in (folder / "evaluate.evolved" / "items.jsonl").read_text(encoding="utf-8").splitlines():
+        item = json.loads(line)
+        assert words(item["question"]) not in evolved - seed, (item["benchmark"], item["question"])
+
+
+def asked(conversations: Path) -> set[str]:
+    """The first lines of all questions."""
+    rows = json.loads(conversations.read_text(encoding="utf-8"))
+    return {words(turn["value"]) for row in rows for turn in row["conversations"] if turn["from"] == "human"}
+
+
+def words(question: str) -> str:
+    """The first line without image slots, case and marks."""
+    first = question.replace("<image>", "").strip().partition("\n")[0]
+    return "".join(letter for letter in first.lower() if letter.isalnum() or letter == " ").strip()
+
+
 def main(path: Path) -> None:
     """Check the JSON and that its page is there."""
     report = json.loads(path.read_text(encoding="utf-8"))
@@ -68,6 +88,7 @@ def main(path: Path) -> None:
     check_arms(report["arms"])
     check_differences(report)
     check_ledger(report["ledger"])
+    check_wording(path.parent)
     assert (path.parent / "report.html").stat().st_size > 10_000
     sys.stdout.write(f"{report['name']}: report holds together\n")
 

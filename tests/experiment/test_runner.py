@@ -9,6 +9,8 @@ import pytest
 from support.run_fakes import execute, nodes
 
 from mmevol_core.errors import UserError
+from mmevol_core.stage import StageResult
+from mmevol_experiment import manifest
 from mmevol_experiment.graph import Node
 from mmevol_experiment.plan import external_files, plan
 
@@ -192,3 +194,17 @@ def test_an_edited_file_is_another_input_also_without_a_folder_and_behind_replay
     assert set(before) == {"list.jsonl", "replay:list.jsonl"}
     (tmp_path / "list.jsonl").write_text("{}\n{}\n")
     assert external_files(named) != before
+
+
+def test_a_folder_of_the_users_own_stays_where_it_is(tmp_path):
+    pictures, stage = tmp_path / "pictures", tmp_path / "stage"
+    pictures.mkdir()
+    stage.mkdir()
+    (stage / "seed.jsonl").write_text("{}\n")
+    result = StageResult({"seed": stage / "seed.jsonl", "images": pictures}, {})
+    identity = {"stage": "seed", "fingerprint": "f", "version": "1", "config": {}, "inputs": {}}
+    manifest.write(stage, result, seconds=1.0, identity=identity)
+    found = manifest.read(stage, "f")
+    assert found.files == {"seed": "seed.jsonl", "images": str(pictures)}
+    pictures.rmdir()
+    assert manifest.read(stage, "f") is None

@@ -129,4 +129,4 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-STAGE = Stage(config=BenchmarksConfig, needs=(), run=prepare, version="2", accepts=("held_out",))
+STAGE = Stage(config=BenchmarksConfig, needs=(), run=prepare, version="3", accepts=("held_out",))

@@ -23,6 +23,7 @@ class EvaluateConfig(Config):
     """Settings of stage `evaluate`."""
 
     names: tuple[str, ...]  # benchmarks, in the order of the report
+    versions: Mapping[str, str] = Field(default_factory=dict)  # of their code, by the experiment: others are run anew
     model: ModelConfig | None = None  # None: the checkpoint that the stage is given
     settings: Mapping[str, BenchmarkSettings] = Field(default_factory=dict)  # by name of the benchmark
     prompts: str = "vlmevalkit"  # profile of prompts: vlmevalkit, mmevol, mmevol_compat

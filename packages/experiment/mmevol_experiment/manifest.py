@@ -57,14 +57,16 @@ def read(folder: Path, fingerprint: str) -> Manifest | None:
 
 
 def write(folder: Path, result: StageResult, *, seconds: float, identity: Mapping[str, Any]) -> None:
-    """Check that every promised file is there and inside the folder, then write the manifest atomically."""
+    """Check that every promised file is there, then write the manifest atomically.
+
+    What lies inside the folder is named relative to it. A user's own folder of pictures stays where it is.
+    """
     files: dict[str, str] = {}
     root = folder.resolve()
     for role, path in result.files.items():
-        absolute = (folder / path).resolve()
-        assert absolute.is_relative_to(root), f"role {role}: {path} is outside the stage's folder {folder}"
+        absolute = (folder / path).resolve() if (folder / path).exists() else path.resolve()
         assert absolute.exists(), f"role {role}: {path} was promised but is not there"
-        files[role] = str(absolute.relative_to(root))
+        files[role] = str(absolute.relative_to(root) if absolute.is_relative_to(root) else absolute)
     manifest = Manifest(
         **identity,
         files=files,

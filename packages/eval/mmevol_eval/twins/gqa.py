@@ -76,7 +76,7 @@ def _options(template: str, right: str, wrong: str, first: bool) -> tuple[str, s
 
 
 def _what_color(scene: Scene, rng: random.Random, turn: bool) -> tuple[str, str]:
-    return (f"What color is the {scene.shape}?" if turn else f"Which color does the {scene.shape} have?"), scene.color
+    return (f"What color is the {scene.shape}?" if turn else f"Which color do you think the {scene.shape} is?"), scene.color
 
 
 def _what_shape(scene: Scene, rng: random.Random, turn: bool) -> tuple[str, str]:
@@ -88,7 +88,7 @@ def _which_side(scene: Scene, rng: random.Random, turn: bool) -> tuple[str, str]
 
 
 def _is_color(scene: Scene, rng: random.Random, turn: bool) -> tuple[str, str]:
-    return _yes_no(f"Is the {scene.shape} {{}}?", scene.color, other(rng, COLORS, scene.color), turn)
+    return _yes_no(f"Does the {scene.shape} look {{}}?", scene.color, other(rng, COLORS, scene.color), turn)
 
 
 def _is_there(scene: Scene, rng: random.Random, turn: bool) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def _number(scene: Scene, rng: random.Random, turn: bool) -> Asked:
 
 def _how_many(scene: Scene, rng: random.Random, turn: bool) -> Asked:
     shape = scene.shape if turn else other(rng, SHAPES, scene.shape)
-    return f"How many {shape}s are there?", "1" if turn else "0", "how many"
+    return f"How many {shape}s are in this photo?", "1" if turn else "0", "how many"
 
 
 def _corners(scene: Scene, rng: random.Random, turn: bool) -> Asked:
