@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from accelerate import FullyShardedDataParallelPlugin
+from accelerate import FullyShardedDataParallelPlugin, PartialState
 from accelerate.utils import DistributedType
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -25,6 +25,7 @@ def shard_without_gpu(trainer: Any) -> None:
     state = trainer.accelerator.state
     state.fsdp_plugin = FullyShardedDataParallelPlugin(**options)
     state.distributed_type = DistributedType.FSDP
+    PartialState._shared_state["distributed_type"] = DistributedType.FSDP  # each later AcceleratorState() copies it
     trainer.is_fsdp_enabled = True
 
 
