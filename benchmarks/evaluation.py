@@ -4,9 +4,9 @@
     python benchmarks/evaluation.py scoring    10,000 stored predictions of each benchmark, no judge
 
 Both sides of `loop` get the same tiny checkpoint, the same questions of the nine benchmarks of the kit, greedy decoding
-and one thread. Its clocks start when the model is loaded and stop when the scores are there: questions are read and
-written down, answers logged, replies graded. `make vlmeval-env` builds the official side; the checkpoint and the
-held-out pictures are those of `make experiment` unless they are named.
+and as many threads (`--threads`). Its clocks start when the model is loaded and stop when the scores are there:
+questions are read and written down, answers logged, replies graded. `make vlmeval-env` builds the official side; the
+checkpoint and the held-out pictures are those of `make experiment` unless they are named.
 """
 
 import argparse
@@ -83,9 +83,9 @@ def ours(model: LocalModel, data: Path, work: Path) -> Took:
     )
 
 
-def official(checkpoint: Path, data: Path, work: Path) -> Took:
+def official(checkpoint: Path, data: Path, work: Path, threads: int) -> Took:
     """The package's own loop and evaluators, in their environment."""
-    config = BackendConfig(environment=ROOT / ".venv-vlmeval", max_new_tokens=LONGEST, threads=1, device="cpu")
+    config = BackendConfig(environment=ROOT / ".venv-vlmeval", max_new_tokens=LONGEST, threads=threads, device="cpu")
     results = drive(checkpoint, NINE, data, work, config)
     seconds = [result["seconds"] for result in results.values()]
     replies = {
@@ -106,15 +106,20 @@ def loop(options: argparse.Namespace, work: Path) -> None:
     data = write_twins(options.held_out, work, NINE, round(options.items / len(NINE)))
     rounds: list[tuple[Took, Took]] = []
     for number in range(options.rounds):
-        model = LocalModel(options.checkpoint, batch_size=64, max_new_tokens=LONGEST, threads=1, device="cpu")
+        model = LocalModel(
+            options.checkpoint, batch_size=64, max_new_tokens=LONGEST, threads=options.threads, device="cpu"
+        )
         folder = work / f"round_{number}"
         folder.mkdir()
-        rounds.append((ours(model, data, folder), official(options.checkpoint, data, folder)))
+        rounds.append((ours(model, data, folder), official(options.checkpoint, data, folder, options.threads)))
         say(f"round {number + 1}: " + "; ".join(f"{side.wall:.1f} s wall, {side.cpu:.1f} s CPU" for side in rounds[-1]))
     mine, theirs = rounds[0]
     assert mine.replies.keys() == theirs.replies.keys()
     same = sum(mine.replies[key] == theirs.replies[key] for key in mine.replies)
-    say(f"\n{len(mine.replies)} items, {options.rounds} rounds, load {os.getloadavg()[0]:.1f}\n")
+    reworded = asked_in_other_words(data)
+    say(
+        f"\n{len(mine.replies)} items, {options.rounds} rounds, {options.threads} threads, load {os.getloadavg()[0]:.1f}\n"
+    )
     say("| | wall s | CPU s |\n|---|---|---|")
     for label, side in (("ours", 0), ("official package", 1)):
         wall, cpu = (statistics.median(getattr(pair[side], clock) for pair in rounds) for clock in ("wall", "cpu"))
@@ -122,8 +127,25 @@ def loop(options: argparse.Namespace, work: Path) -> None:
     ratios = [statistics.median(getattr(b, clock) / getattr(a, clock) for a, b in rounds) for clock in ("wall", "cpu")]
     say(f"| ratio | {ratios[0]:.1f} | {ratios[1]:.1f} |")
     say(f"\nidentical replies: {same} of {len(mine.replies)} ({100 * same / len(mine.replies):.2f} %)")
+    alike = mine.replies.keys() - reworded
+    same = sum(mine.replies[key] == theirs.replies[key] for key in alike)
+    say(f"asked in the same words: {same} of {len(alike)} ({100 * same / len(alike):.2f} %)")
     different = [name for name in NINE if abs(mine.scores[name] - theirs.scores[name]) > 1e-6]
     say(f"equal headlines: {len(NINE) - len(different)} of {len(NINE)}; different: {', '.join(different) or 'none'}")
+
+
+def asked_in_other_words(data: Path) -> set[tuple[str, str]]:
+    """Items whose options the package rewrites: a column of numbers and empty cells becomes one of fractions."""
+    found = set()
+    for name in NINE:
+        rows = list(read_rows(locate(data, find(name))))
+        for letter in "ABCD":
+            column = {row["index"]: row.get(letter, "") for row in rows}
+            numbers = {index for index, value in column.items() if value.strip().lstrip("-").isdigit()}
+            empty = {index for index, value in column.items() if not value}
+            if numbers and empty and len(numbers) + len(empty) == len(column):
+                found |= {(name, index) for index in numbers}
+    return found
 
 
 def enlarge(path: Path, rows: int) -> Path:
@@ -173,6 +195,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, default=ROOT / "outputs/quickstart/seed/held_out")
     parser.add_argument("--items", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of either side")
     parser.add_argument("--predictions", type=int, default=10_000)
     options = parser.parse_args()
     for path, made_by in (

@@ -65,7 +65,7 @@ def test_the_answer_is_what_transformers_generates_for_the_processors_own_inputs
 def test_a_picture_is_prepared_once_for_all_its_questions(checkpoint):
     model = LocalModel(checkpoint, max_new_tokens=1)
     answers(model, [Prompt(str(n), Message((picture("red"), f"What is {n}?"))) for n in range(20)])
-    assert len(model._views) == 1
+    assert len(model._pictures) == 1
 
 
 def test_an_unreadable_picture_is_a_named_failure_and_the_rest_is_answered(checkpoint):
@@ -117,7 +117,7 @@ def test_a_prompt_may_set_its_own_longest_answer(checkpoint):
 def test_beam_search_gives_what_transformers_beams_give_alone_and_in_a_batch(checkpoint):
     model = LocalModel(checkpoint, max_new_tokens=5, beams=3)
     found = answers(model, prompts())
-    ready = [model._prepare(one) for one in prompts()]
+    ready, _ = model._prepare(prompts())
     for one in ready:
         tokens = model._model.generate(**model._inputs([one]), max_new_tokens=5, num_beams=3, do_sample=False)
         text = model._tokenizer.decode(tokens[0, len(one.tokens) :], skip_special_tokens=True).strip()

@@ -8,29 +8,26 @@ position id changes scores without any error.
 
 from __future__ import annotations
 
-import io
 import logging
 import traceback
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from mmevol_core.errors import UserError
 from mmevol_eval.models import Prompt, Reply
 from mmevol_eval.models.checkpoint import device_of, end_tokens, fingerprint, load
+from mmevol_eval.models.pictures import Pictures
 
 log = logging.getLogger(__name__)
 
-CACHE_BYTES = 512 << 20  # preprocessed pictures kept
-CHUNK = 4096  # prompts prepared and sorted at once
-SELF_TEST_ITEMS, SELF_TEST_TOKENS = 16, 4
+CHUNK = 4096  # prompts sorted at once
+GROUP = 32  # prompts prepared at once
+SELF_TEST_ITEMS, SELF_TEST_TOKENS = 8, 4
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}  # of the largest logit
 
 
@@ -42,15 +39,6 @@ class _Ready:
     tokens: list[int]
     images: tuple[bytes | Path, ...]
     longest: int  # tokens of the answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Views:
-    """A preprocessed picture: pixels (views, 3, H, W), original (height, width), tokens it takes."""
-
-    pixels: torch.Tensor
-    size: tuple[int, int]
-    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +90,7 @@ class LocalModel:
             id_ for id_ in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id, 0) if id_ is not None
         )
         self._ends = end_tokens(self._model, self._tokenizer)
-        self._views: OrderedDict[str, _Views] = OrderedDict()
-        self._view_bytes = 0
+        self._pictures = Pictures(self._processor)
         self._tested = False
         self.fingerprint = fingerprint(checkpoint)
 
@@ -120,11 +107,11 @@ class LocalModel:
         """Answer all prompts, of every few thousand the longest first (so that memory runs out at once or never)."""
         for start in range(0, len(prompts), CHUNK):
             ready: list[_Ready] = []
-            for prompt in prompts[start : start + CHUNK]:
-                try:
-                    ready.append(self._prepare(prompt))
-                except (UnidentifiedImageError, OSError) as error:
-                    yield Reply(prompt.key, "", f"image: {type(error).__name__}")
+            end = min(start + CHUNK, len(prompts))
+            for group_start in range(start, end, GROUP):
+                prepared, failed = self._prepare(prompts[group_start : min(group_start + GROUP, end)])
+                ready += prepared
+                yield from failed
             if ready and not self._tested:
                 self._self_test(ready)
             ready.sort(key=lambda one: (one.longest, len(one.tokens)), reverse=True)
@@ -159,7 +146,26 @@ class LocalModel:
         traceback.clear_frames(error.__traceback__)  # they hold the lost batch's tensors
         torch.cuda.empty_cache()
 
-    def _prepare(self, prompt: Prompt) -> _Ready:
+    def _prepare(self, prompts: Sequence[Prompt]) -> tuple[list[_Ready], list[Reply]]:
+        """Prompts as tokens, and a failure for each whose picture cannot be read."""
+        self._pictures.prepare(image for prompt in prompts for image in prompt.message.images)
+        texts: list[str] = []
+        good: list[Prompt] = []
+        failed: list[Reply] = []
+        for prompt in prompts:
+            try:
+                texts.append(self._text(prompt))
+                good.append(prompt)
+            except OSError as error:
+                failed.append(Reply(prompt.key, "", f"image: {type(error).__name__}"))
+        tokens = self._tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        ready = [
+            _Ready(prompt.key, ids, prompt.message.images, prompt.max_new_tokens or self._longest)
+            for prompt, ids in zip(good, tokens, strict=True)
+        ]
+        return ready, failed
+
+    def _text(self, prompt: Prompt) -> str:
         """Render with the saved template and open each image placeholder to the tokens that the image takes."""
         content = [
             {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
@@ -177,29 +183,9 @@ class LocalModel:
                 f"item {prompt.key}: its prompt holds {len(pieces) - 1} image marks for {len(images)} images; "
                 f"the chat template or a question contains {marker!r}"
             )
-        opened = [piece + marker * self._view(image).tokens for piece, image in zip(pieces, images, strict=False)]
-        whole = "".join([*opened, pieces[-1]])
-        tokens = self._tokenizer(whole, add_special_tokens=False)["input_ids"]
-        return _Ready(prompt.key, tokens, images, prompt.max_new_tokens or self._longest)
-
-    def _view(self, image: bytes | Path) -> _Views:
-        """Preprocess a picture, or take it from the cache."""
-        data = image if isinstance(image, bytes) else image.read_bytes()
-        key = blake2b(data, digest_size=16).hexdigest()
-        if key in self._views:
-            self._views.move_to_end(key)
-            return self._views[key]
-        with Image.open(io.BytesIO(data)) as opened:
-            picture = opened.convert("RGB")
-        made = self._processor.image_processor(images=picture, return_tensors="pt")
-        size = (picture.height, picture.width)
-        tokens = self._processor._get_num_multimodal_tokens(image_sizes=[size])["num_image_tokens"][0]
-        views = _Views(made["pixel_values"][0], size, int(tokens))
-        self._views[key] = views
-        self._view_bytes += views.pixels.nbytes
-        while self._view_bytes > CACHE_BYTES and len(self._views) > 1:
-            self._view_bytes -= self._views.popitem(last=False)[1].pixels.nbytes
-        return views
+        taken = [self._pictures.view(image).tokens for image in images]
+        opened = [piece + marker * tokens for piece, tokens in zip(pieces, taken, strict=False)]
+        return "".join([*opened, pieces[-1]])
 
     def _inputs(self, batch: Sequence[_Ready]) -> dict[str, torch.Tensor]:
         """Left-padded token ids and mask (B, T); pixels (images, views, 3, H, W) with their sizes."""
@@ -212,7 +198,7 @@ class LocalModel:
         if not bool(mask[:, -1].all()):
             raise AssertionError("prompts must end at the right edge of the batch")
         inputs = {"input_ids": ids, "attention_mask": mask}
-        views = [self._view(image) for one in batch for image in one.images]
+        views = [self._pictures.view(image) for one in batch for image in one.images]
         if views:
             most = max(len(view.pixels) for view in views)
             padded = [torch.nn.functional.pad(view.pixels, (0, 0) * 3 + (0, most - len(view.pixels))) for view in views]
