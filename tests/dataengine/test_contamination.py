@@ -43,7 +43,8 @@ def folders(tmp_path):
 
 def sign(folders, record=None, **changes):
     gate = Gate(GateConfig(benchmarks=folders / "benchmarks", **changes))
-    return gate.check(record or sample(), ImageStore(folders / "images"))
+    met = gate.check(record or sample(), ImageStore(folders / "images"))
+    return met[0].sign if met else None
 
 
 def test_the_same_pixels_are_found_in_another_encoding(folders):
@@ -92,10 +93,39 @@ def test_the_seed_stage_drops_or_keeps_counts_and_lists_what_it_found(folders):
         metrics = result.metrics
         (listed,) = [json.loads(line) for line in result.files["contaminated"].read_text().splitlines()]
         assert listed == {"id": "s1", "sign": "same_image", "action": action}
+        (item,) = [json.loads(line) for line in result.files["contaminated_items"].read_text().splitlines()]
+        assert item == {"benchmark": "x", "picture": "x.png", "how": "same_image", "record": "s1"}
         assert metrics["records"] == records
+        assert metrics["contamination"]["met"] == {"x": 1}
         assert metrics["contamination"]["found"] == {"same_image": 1}
         assert metrics["contamination"]["benchmark_files_unread"] == ["broken.json"]
         assert metrics["rows"] == 2 == metrics["records"] + sum(metrics["failed"].values())
+
+
+def test_every_item_that_is_met_is_named_as_the_benchmark_numbers_it(folders):
+    """Row 7 holds the picture, row 9 refers to it, row 8 a list of two, the second of them recompressed."""
+    own, other = (base64.b64encode(encoded(picture(seed))).decode() for seed in (1, 2))
+    near = base64.b64encode(encoded(picture(1, 48), "jpeg", quality=70)).decode()
+    cells = {"9": "7", "7": own, "8": f"['{other}', '{near}']", "6": other}
+    rows = "".join(f"{index}\tShort?\t{cell}\n" for index, cell in cells.items())
+    (folders / "benchmarks" / "MMStar.tsv").write_text("index\tquestion\timage\n" + rows)
+    (folders / "benchmarks" / "GQA").mkdir()
+    (folders / "benchmarks" / "GQA" / "q.json").write_text(json.dumps({"0812": {"question": LONG, "imageId": "n1"}}))
+    (folders / "benchmarks" / "GQA" / "n1.png").write_bytes(encoded(picture(1)))
+    (folders / "benchmarks" / "VQAv2").mkdir()
+    listed = {"questions": [{"question": "Short?", "question_id": 4}, {"question": LONG, "question_id": 5}]}
+    (folders / "benchmarks" / "VQAv2" / "q.json").write_text(json.dumps(listed))
+    gate = Gate(GateConfig(benchmarks=folders / "benchmarks"))
+    met = [one.row("s") for one in gate.check(sample(question=LONG), ImageStore(folders / "images"))]
+    assert not gate.skipped
+    assert sorted((row["how"], row["benchmark"], row.get("index") or row["picture"]) for row in met) == [
+        ("same_image", "GQA", "GQA/n1.png"),
+        ("same_image", "MMStar", "7"),
+        ("same_image", "MMStar", "9"),
+        ("same_question", "GQA", "0812"),
+        ("same_question", "VQAv2", "5"),
+        ("similar_image", "MMStar", "8"),
+    ]
 
 
 def test_a_missing_folder_is_a_user_error(folders):

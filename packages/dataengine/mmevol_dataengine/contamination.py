@@ -3,6 +3,9 @@
 Three signs: the same pixels, a picture that looks the same (difference hash: sign of the change of brightness between
 neighbours of a 9x8 thumbnail, 64 bits), and a run of words of a question. Short questions ("What colour is the bus?")
 are common property and give no sign.
+
+What was met is told from both sides: the record, and the benchmark's items. A picture in a file of its own stands for
+all items that show it; which these are, the evaluation knows.
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ import binascii
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 from PIL import Image, UnidentifiedImageError
@@ -28,6 +32,9 @@ from mmevol_dataengine.vocabulary import words
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 TEXTS = {".tsv", ".json", ".jsonl"}
 PLAIN_BITS = 6  # a hash with fewer bits of either kind belongs to a flat picture, and flat pictures all look the same
+_HOLD_QUESTIONS = ("question", "text", "query", "instruction")  # keys of a JSON file that hold one
+_NUMBER_ITEMS = ("index", "question_id", "id", "pid")  # keys that number an item; without one: its own key or place
+_NUMBER = 64  # a cell for a picture that is not longer holds the index of another row
 _BANDS = 4  # 16 bits each: hashes that differ in fewer bits than bands agree in one whole band
 
 
@@ -38,6 +45,28 @@ class GateConfig(Config):
     action: Literal["drop", "keep"] = "drop"  # keep: count only
     hash_distance: int = 2  # of 64 bits, below 4; larger finds more, also wrongly
     words: int = 13  # length of a run of words that counts, as in the GPT-3 paper's filter
+    version: Literal["2"] = "2"  # of what the gate finds and lists: raised, only seeds behind a gate are made again
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where in the benchmarks something stands: an item, or a picture file that stands for its items."""
+
+    benchmark: str  # first part of the path below the folder, without suffix
+    index: str = ""  # the item's
+    picture: str = ""  # the file, relative to the folder
+
+
+class Meeting(NamedTuple):
+    """A sign (same_image, similar_image, same_question), and where it points."""
+
+    sign: str
+    place: Place
+
+    def row(self, record: str) -> dict[str, str]:
+        """A line of `contaminated_items.jsonl`: {"benchmark", "index" or "picture", "how", "record"}."""
+        named = {key: value for key, value in asdict(self.place).items() if value}
+        return {**named, "how": self.sign, "record": record}
 
 
 class Gate:
@@ -51,55 +80,78 @@ class Gate:
         self.config = config
         self.files: list[str] = []
         self.skipped: list[str] = []  # files that could not be read; an index with gaps must say so
-        self._pixels: set[bytes] = set()
+        self._pixels: dict[bytes, list[Place]] = {}
+        self._looks: dict[int, list[Place]] = {}
         self._bands: dict[tuple[int, int], list[int]] = {}
-        self._runs: set[int] = set()
+        self._runs: dict[int, list[Place]] = {}
         for path in sorted(config.benchmarks.rglob("*")):
             if path.suffix.lower() in PICTURES | TEXTS:
                 self._read(path)
 
-    def check(self, sample: Sample, store: ImageStore) -> str | None:
-        """The sign that a sample gives: same_image, similar_image, same_question; None when clean."""
+    def check(self, sample: Sample, store: ImageStore) -> list[Meeting]:
+        """What a sample meets, each place once, the strongest sign first for each picture; empty when clean."""
+        met: dict[Place, str] = {}
         for name in sample.images:
             try:
                 pixels, looks = fingerprints(store.path(name).read_bytes())
             except (ImageFailure, OSError, UnidentifiedImageError):
                 continue  # an unreadable picture is the image check's business
-            if pixels in self._pixels:
-                return "same_image"
-            if self._similar(looks):
-                return "similar_image"
+            _note(met, "same_image", self._pixels.get(pixels, ()))
+            for other in self._similar(looks):
+                _note(met, "similar_image", self._looks[other])
         for generation in sample.rounds:
-            if any(not self._runs.isdisjoint(_runs(item.question, self.config.words)) for item in generation):
-                return "same_question"
-        return None
+            for item in generation:
+                for run in _runs(item.question, self.config.words):
+                    _note(met, "same_question", self._runs.get(run, ()))
+        return [Meeting(sign, place) for place, sign in met.items()]
 
-    def _similar(self, looks: int) -> bool:
+    def _similar(self, looks: int) -> list[int]:
         if _plain(looks):
-            return False
+            return []
         near = {other for band in _bands(looks) for other in self._bands.get(band, ())}
-        return any((looks ^ other).bit_count() <= self.config.hash_distance for other in near)
+        return sorted(other for other in near if (looks ^ other).bit_count() <= self.config.hash_distance)
 
     def _read(self, path: Path) -> None:
+        name = path.relative_to(self.config.benchmarks)
+        benchmark = name.parts[0] if len(name.parts) > 1 else name.stem
         try:
             if path.suffix.lower() in PICTURES:
-                self._add_picture(path.read_bytes())
+                self._add_picture(fingerprints(path.read_bytes()), Place(benchmark, picture=name.as_posix()))
             else:
-                for question, picture in _rows(path):
-                    self._runs.update(_runs(question, self.config.words))
-                    if picture:
-                        self._add_picture(base64.b64decode(picture, validate=True))
+                self._add_rows(path, benchmark)
         except (OSError, ValueError, csv.Error, binascii.Error, UnidentifiedImageError):
-            self.skipped.append(str(path.relative_to(self.config.benchmarks)))
+            self.skipped.append(str(name))
         else:
-            self.files.append(str(path.relative_to(self.config.benchmarks)))
+            self.files.append(str(name))
 
-    def _add_picture(self, raw: bytes) -> None:
-        pixels, looks = fingerprints(raw)
-        self._pixels.add(pixels)
+    def _add_rows(self, path: Path, benchmark: str) -> None:
+        """Questions and pictures of a file; a cell for a picture may hold the index of the row that has it."""
+        pictures: dict[str, list[tuple[bytes, int]]] = {}
+        shown: list[tuple[Place, str]] = []  # item, index of the row with its pictures
+        for index, question, cell in _rows(path):
+            place = Place(benchmark, index)
+            for run in _runs(question, self.config.words):
+                self._runs.setdefault(run, []).append(place)
+            if len(cell) > _NUMBER:
+                pictures[index] = [fingerprints(base64.b64decode(one, validate=True)) for one in _several(cell)]
+            shown.append((place, index if len(cell) > _NUMBER else cell))
+        for place, index in shown:
+            for prints in pictures.get(index, ()):
+                self._add_picture(prints, place)
+
+    def _add_picture(self, prints: tuple[bytes, int], place: Place) -> None:
+        pixels, looks = prints
+        self._pixels.setdefault(pixels, []).append(place)
         if not _plain(looks):
-            for band in _bands(looks):
-                self._bands.setdefault(band, []).append(looks)
+            if looks not in self._looks:
+                for band in _bands(looks):
+                    self._bands.setdefault(band, []).append(looks)
+            self._looks.setdefault(looks, []).append(place)
+
+
+def _note(met: dict[Place, str], sign: str, places: Iterable[Place]) -> None:
+    for place in places:
+        met.setdefault(place, sign)
 
 
 def fingerprints(raw: bytes) -> tuple[bytes, int]:
@@ -129,29 +181,34 @@ def _runs(text: str, length: int) -> Iterator[int]:
         yield int.from_bytes(hashlib.blake2b(run, digest_size=8).digest())
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str]]:
-    """(question, picture in base64 or "") of a benchmark file, whatever its other columns."""
+def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(index, question, cell of the picture or "") of a benchmark file, whatever its other columns."""
     if path.suffix.lower() == ".tsv":
         csv.field_size_limit(1 << 28)  # pictures in base64
         with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                picture = row.get("image") or ""
-                yield row.get("question") or "", picture if len(picture) > 64 else ""  # shorter: the number of a row
+            for number, row in enumerate(csv.DictReader(file, delimiter="\t")):
+                yield row.get("index") or str(number), row.get("question") or "", row.get("image") or ""
         return
     raw = path.read_bytes()
-    for document in raw.splitlines() if path.suffix.lower() == ".jsonl" else [raw]:
-        if document.strip():
-            yield from ((question, "") for question in _questions(orjson.loads(document)))
+    lines = raw.splitlines() if path.suffix.lower() == ".jsonl" else [raw]
+    for number, document in enumerate(line for line in lines if line.strip()):
+        yield from ((index, question, "") for index, question in _questions(orjson.loads(document), str(number)))
 
 
-def _questions(value: Any) -> Iterator[str]:
-    """Every text under a key that holds questions, at any depth."""
+def _several(cell: str) -> list[str]:
+    """The pictures of a cell: one in base64, or a list of them as Python writes it."""
+    return [one.strip(" '\"") for one in cell.strip("[]").split(",")] if cell.startswith("[") else [cell]
+
+
+def _questions(value: Any, index: str) -> Iterator[tuple[str, str]]:
+    """(index, text) under every key that holds questions, at any depth."""
     if isinstance(value, dict):
+        own = next((str(value[key]) for key in _NUMBER_ITEMS if isinstance(value.get(key), str | int)), index)
         for key, inner in value.items():
-            if key in ("question", "text", "query") and isinstance(inner, str):
-                yield inner
+            if key in _HOLD_QUESTIONS and isinstance(inner, str):
+                yield own, inner
             else:
-                yield from _questions(inner)
+                yield from _questions(inner, key)
     elif isinstance(value, list):
-        for inner in value:
-            yield from _questions(inner)
+        for number, inner in enumerate(value):
+            yield from _questions(inner, str(number))

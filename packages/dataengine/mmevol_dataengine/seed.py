@@ -21,8 +21,10 @@ from mmevol_core.sample import Sample, to_dict
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine import tiny_world
 from mmevol_dataengine.check import read_quarantine, without
-from mmevol_dataengine.contamination import Gate, GateConfig
+from mmevol_dataengine.contamination import Gate, GateConfig, Meeting
 from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_sample_rows, read_table
+
+Found = list[tuple[str, list[Meeting]]]  # id of a record, what it meets
 
 
 class SeedConfig(Config):
@@ -68,7 +70,7 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     elif not image_root.is_dir():
         raise UserError(f"image folder not found: {image_root}; set data.image_root")
     gate = Gate(config.contamination) if config.contamination else None
-    found: list[dict[str, str]] = []  # what meets a benchmark, dropped or kept
+    found: Found = []  # what meets a benchmark, dropped or kept
     store = ImageStore(image_root, ImagePolicy(max_side=None))
     examined = _examined(_rows(config, config.path, image_root), store, config, gate, found)
     kept, refused = _write(islice(examined, config.limit), out_dir, config.limit or 0)
@@ -88,11 +90,10 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
         files["captions"] = config.captions
     metrics: dict[str, Any] = {"rows": total, "records": kept, "failed": dict(refused)}
     if gate:
+        met = _write_found(found, gate, out_dir)
+        files |= {role: out_dir / f"{role}.jsonl" for role in ("contaminated", "contaminated_items")}
         gaps = {"benchmark_files": len(gate.files), "benchmark_files_unread": gate.skipped}
-        files["contaminated"] = out_dir / "contaminated.jsonl"
-        write_jsonl(files["contaminated"], found)
-        signs = Counter(row["sign"] for row in found)
-        metrics["contamination"] = {"action": gate.config.action, "found": dict(signs), **gaps}
+        metrics["contamination"] = {"action": gate.config.action, **met, **gaps}
     return StageResult(files, metrics)
 
 
@@ -123,7 +124,7 @@ def _examined(
     store: ImageStore,
     config: SeedConfig,
     gate: Gate | None,
-    found: list[dict[str, str]],
+    found: Found,
 ) -> Iterator[Sample | Failure]:
     """Rows with what is wrong with their pictures, and with what the gate found."""
     for number, row in enumerate(rows, start=1):
@@ -149,15 +150,27 @@ def _with_images(row: Sample | Failure, number: int, store: ImageStore, check: s
     return replace(row, sizes=tuple(sizes)) if sizes else row
 
 
-def _gated(
-    row: Sample | Failure, number: int, gate: Gate, store: ImageStore, found: list[dict[str, str]]
-) -> Sample | Failure:
+def _gated(row: Sample | Failure, number: int, gate: Gate, store: ImageStore, found: Found) -> Sample | Failure:
     """Count a sample that meets a benchmark, and refuse it when the gate says so."""
-    sign = None if isinstance(row, Failure) else gate.check(row, store)
-    if sign is None:
+    met = [] if isinstance(row, Failure) else gate.check(row, store)
+    if isinstance(row, Failure) or not met:
         return row
-    found.append({"id": row.id, "sign": sign, "action": gate.config.action})
-    return row if gate.config.action == "keep" else Failure(number, row.id, f"contaminated_{sign}", "meets a benchmark")
+    found.append((row.id, met))
+    if gate.config.action == "keep":
+        return row
+    return Failure(number, row.id, f"contaminated_{met[0].sign}", "meets a benchmark")
+
+
+def _write_found(found: Found, gate: Gate, out_dir: Path) -> dict[str, dict[str, int]]:
+    """Write the records that meet a benchmark, and what they meet; count records by sign, places by benchmark."""
+    records = [{"id": name, "sign": met[0].sign, "action": gate.config.action} for name, met in found]
+    write_jsonl(out_dir / "contaminated.jsonl", records)
+    write_jsonl(out_dir / "contaminated_items.jsonl", [one.row(name) for name, met in found for one in met])
+    places = {one.place for _, met in found for one in met}
+    return {
+        "found": dict(Counter(line["sign"] for line in records)),
+        "met": dict(Counter(place.benchmark for place in sorted(places))),
+    }
 
 
 def _write(rows: Iterator[Sample | Failure], out_dir: Path, total: int) -> tuple[int, Counter[str]]:

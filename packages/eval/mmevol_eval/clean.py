@@ -1,36 +1,69 @@
 """The score on what the model cannot have seen: without the items that meet its training data.
 
-The list is JSONL with `{"benchmark", "index"}` (other keys are for people). A cluster leaves as a whole, for a picture
-that was seen is seen in all its questions, and pairs and groups are only scored whole.
+The list is JSONL with `{"benchmark", "index"}` or, for a picture file and so all items that show it, `{"benchmark",
+"picture"}` (its path below the folder of benchmarks); other keys are for people. The contamination gate of stage `seed`
+writes one. A cluster leaves as a whole, for a picture that was seen is seen in all its questions, and pairs and groups
+are only scored whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
-from mmevol_eval.benchmark import Graded
+from mmevol_eval.benchmark import Graded, Item
 from mmevol_eval.benchmarks import find
 from mmevol_eval.headlines import Row
 from mmevol_eval.statistics import estimate
 from mmevol_eval.tasks import Task
 
 
-def read_contaminated(path: Path) -> dict[str, set[str]]:
-    """Indexes of the listed items by benchmark.
+@dataclass(frozen=True)
+class Contaminated:
+    """What training data met."""
+
+    indexes: Mapping[str, set[str]] = field(default_factory=dict)  # of items, by benchmark
+    pictures: frozenset[str] = frozenset()  # files
+    elsewhere: frozenset[str] = frozenset()  # names in a gate's list that no benchmark has
+
+    def of(self, benchmark: str, items: Iterable[Item]) -> set[str] | None:
+        """Indexes of a benchmark's listed items; None when the list says nothing about it."""
+        shown = {item.index for item in items if any(self._lists(image) for image in item.images)}
+        return shown | self.indexes.get(benchmark, set()) if shown or benchmark in self.indexes else None
+
+    def _lists(self, image: bytes | Path) -> bool:
+        if isinstance(image, bytes) or not self.pictures:
+            return False
+        return any("/".join(image.parts[start:]) in self.pictures for start in range(1, len(image.parts)))
+
+
+def read_contaminated(path: Path) -> Contaminated:
+    """The listed items and pictures.
 
     Raises:
-        UserError: a line is something else, or names no benchmark.
+        UserError: a line is something else, or names no benchmark (a gate's own line may: its folder may hold more).
     """
-    found: dict[str, set[str]] = {}
+    indexes: dict[str, set[str]] = {}
+    pictures, elsewhere = set(), set()
     for number, row in enumerate(read_jsonl(path), start=1):
-        if not isinstance(row, dict) or not {"benchmark", "index"} <= row.keys():
-            raise UserError(f'{path} record {number}: expected {{"benchmark": ..., "index": ...}}')
-        found.setdefault(find(str(row["benchmark"])).name, set()).add(str(row["index"]))
-    return found
+        if not isinstance(row, dict) or "benchmark" not in row or not {"index", "picture"} & row.keys():
+            raise UserError(f'{path} record {number}: expected {{"benchmark": ..., "index": ...}}, or "picture"')
+        if "picture" in row:
+            pictures.add(str(row["picture"]))
+            continue
+        try:
+            name = find(str(row["benchmark"])).name
+        except UserError:
+            if "how" not in row:
+                raise
+            elsewhere.add(str(row["benchmark"]))
+        else:
+            indexes.setdefault(name, set()).add(str(row["index"]))
+    return Contaminated(indexes, frozenset(pictures), frozenset(elsewhere))
 
 
 def clean_score(

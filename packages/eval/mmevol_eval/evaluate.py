@@ -19,7 +19,7 @@ from mmevol_core.stage import Stage, StageResult
 from mmevol_eval import probes
 from mmevol_eval.answering import collect, refuse_failures
 from mmevol_eval.benchmark import Graded, Judge
-from mmevol_eval.clean import clean_score, read_contaminated
+from mmevol_eval.clean import Contaminated, clean_score, read_contaminated
 from mmevol_eval.headlines import Row
 from mmevol_eval.judges import Judges
 from mmevol_eval.predictions import Answers
@@ -40,7 +40,7 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
     """
     tasks = load_tasks(config, inputs["benchmarks"])
     contaminated = inputs.get("contaminated", config.contaminated)
-    listed = read_contaminated(contaminated) if contaminated else {}
+    listed = read_contaminated(contaminated) if contaminated else Contaminated()
     with closing(Judges(tasks, out_dir)) as judges:
         collected = collect(config, tasks, inputs, out_dir)
         refuse_failures(collected.answers, config)
@@ -50,7 +50,10 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
     write_json(out_dir / "scores.json", scores)
     write_jsonl(out_dir / "items.jsonl", rows)
     files = {"scores": out_dir / "scores.json", "items": out_dir / "items.jsonl", "predictions": collected.log}
-    return StageResult(files, {"average": scores["average"], "gates": scores["gates"], "items": len(rows)})
+    metrics = {"average": scores["average"], "gates": scores["gates"], "items": len(rows)}
+    if listed.elsewhere:
+        metrics["contaminated_elsewhere"] = sorted(listed.elsewhere)
+    return StageResult(files, metrics)
 
 
 def score(
@@ -59,7 +62,7 @@ def score(
     config: EvaluateConfig,
     judges: Judges,
     decoding: Mapping[str, Any],
-    contaminated: Mapping[str, set[str]],
+    contaminated: Contaminated,
 ) -> tuple[dict[str, Any], list[Row]]:
     """Grade the answers and state the scores; also the rows of `items.jsonl`."""
     benchmarks: dict[str, Any] = {}
@@ -82,8 +85,8 @@ def score(
         entry = _entry(task, real, rows, protocol, config) | {"failed": _failed(task, answers, "real")}
         if config.blind:
             entry["blind_failed"] = _failed(task, answers, "blind")
-        if task.rules.name in contaminated:
-            listed = contaminated[task.rules.name]
+        listed = contaminated.of(task.rules.name, task.items)
+        if listed is not None:
             entry["clean"] = clean_score(task, real, rows, listed, config.resamples, config.seed)
         benchmarks[task.rules.name] = entry
     return {

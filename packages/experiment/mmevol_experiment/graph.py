@@ -9,6 +9,7 @@ from typing import Any
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError, unknown
 from mmevol_eval.benchmark import BenchmarkSettings, PublishedData
+from mmevol_eval.benchmarks import find as find_benchmark
 from mmevol_experiment.stages import STAGES
 
 CONTROLS = {"seed_matched": "evolved"}  # arm -> the arm whose number of training tokens it is repeated to
@@ -129,14 +130,23 @@ def _evaluate(config: Mapping[str, Any], arm: str, tiny: bool) -> Node:
         inputs["checkpoint"] = (f"finetune.{arm}", "checkpoint")
     if tiny:
         inputs["held_out"] = ("seed", "held_out")
+    elif _keeps_contaminated(config["data"]) and not config["evaluate"].get("contaminated"):
+        inputs["contaminated"] = ("seed", "contaminated_items")
     common = config["evaluate"].get("settings") or {}
     settings = {
         name: {**common.get(name, {}), **own.model_dump(mode="json", exclude_none=True)}
         for name, own in _suite(config).items()
     }
     chosen = {name: own for name, own in settings.items() if own}
-    section = {**config["evaluate"], "names": list(settings), "settings": chosen}
+    versions = {name: find_benchmark(name).version for name in settings}
+    section = {**config["evaluate"], "names": list(settings), "settings": chosen, "versions": versions}
     return _node("evaluate", section, inputs, arm=arm)
+
+
+def _keeps_contaminated(data: Mapping[str, Any]) -> bool:
+    """Whether records that meet a benchmark stay in the training data, so that scores need their clean part."""
+    gate = data.get("contamination")
+    return isinstance(gate, Mapping) and gate.get("action") == "keep"
 
 
 def _benchmarks(config: Mapping[str, Any], tiny: bool) -> Node:
