@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmevol_core.errors import UserError
-from mmevol_core.files import write_json, write_jsonl
+from mmevol_core.files import read_json, write_json, write_jsonl
 from mmevol_eval.grading.tsv import write_tsv
 from mmevol_eval.results_page import write_results
 
@@ -99,6 +99,18 @@ def test_a_browser_shows_the_table_filters_the_answers_and_runs_no_text_of_the_m
     assert '<img src="data:image/jpeg;base64,' in whole
     assert '<dd class="bad">&lt;/script&gt;&lt;script&gt;' in whole
     assert (unparsed.count("<article>"), "unparsed: wrong" in unparsed) == (1, True)
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine")
+def test_a_browser_shows_what_is_detectable_and_the_clean_score(tmp_path):
+    folder = evaluation(tmp_path / "e", [item(1, 1.0), item(2, 0.0), item(1, 1.0, "MME")])
+    scores = read_json(folder / "scores.json")
+    scores["benchmarks"]["POPE"] |= {"mde": 7.31, "clean": {"score": 43.21, "n": 1, "left_out": 1}}
+    write_json(folder / "scores.json", scores)
+    write_results(folder, tmp_path / "r.html")
+    whole = dom(tmp_path / "r.html", "")
+    assert "<td>7.3</td>" in whole
+    assert "Without items that met training data: POPE 43.2 (all: 50.0, left out: 1 of 3)." in whole
 
 
 def dom(page, fragment):

@@ -51,9 +51,11 @@ def scores(arm):
         unparsed = 1 if real else 10  # the control's answers to MMStar2 cannot be read
         numbers = {"score": 10.0 * real, "ci95": [0.0, 100.0], "n": 10, "unparsed": unparsed, "blind": 10.0 * exchanged}
         numbers |= {"real_minus_blind": 10.0 * (real - exchanged), "percent": 10.0 * real}
+        numbers["mde"] = 5.0 + real  # MMStar2: 9, 5 and 15
         return {**numbers, "protocol": {"rules": "official"}, "protocol_hash": "0123456789abcdef"}
 
     benchmarks = {name: entry(*RIGHT[arm][name]) for name in NAMES}
+    benchmarks["POPE2"]["clean"] = {"score": 43.2, "ci95": [20.0, 60.0], "n": 8, "left_out": 2}
     average = {"score": 40.0, "ci95": [30.0, 50.0], "n": 30, "unit": "percent", "blind": 20.0, "real_minus_blind": 20.0}
     seen = {"real": 0.7, "blind": 0.3, "real_minus_blind": 0.4, "n": 10}
     cells = {"right": 0.4, "other": 0.35, "n": 20}
@@ -200,6 +202,12 @@ def test_the_page_keeps_records_and_items_in_tables_of_their_own(made):
     # two rounds of 10 records, 9 answered; two rounds of 40 items: 30 kept, 5 eliminated, 5 failed
     assert "<td>all rounds</td><td>20</td><td>18</td><td>2</td>" in first
     assert "<td>all rounds</td><td>80</td><td>60</td><td>10</td><td>10</td>" in second
+
+
+def test_the_page_says_what_is_detectable_and_shows_clean_scores_beside_the_full_ones(made):
+    page = (made / "report.html").read_text()
+    assert "in the unit of the score: GQA 10.0, POPE2 10.0, MMStar2 15.0." in page  # the largest of the arms'
+    assert page.count("<br>clean 43.2, 2 left out") == len(ARMS)
 
 
 def test_the_page_says_what_a_cell_reading_means_and_that_mosaics_are_off(made):

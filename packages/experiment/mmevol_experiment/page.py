@@ -40,6 +40,8 @@ def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lin
         readings=READINGS,
         binds=BINDS,
         benchmarks=list(next(iter(numbers["arms"].values()))["benchmarks"]),
+        detectable=_detectable(numbers["arms"]),
+        clean=any("clean" in entry for arm in numbers["arms"].values() for entry in arm["benchmarks"].values()),
         difference_charts=list(_difference_charts(numbers["differences"])),
         losses=_losses(inputs),
         leaning=_leaning(numbers["leave_one_out"], numbers["differences"]),
@@ -48,6 +50,15 @@ def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lin
         skills=_skills(samples),
         lineages=[_lineage(sample, inputs["images"]) for sample in _chosen(samples, lineages)],
     )
+
+
+def _detectable(arms: Mapping[str, Any]) -> list[str]:
+    """`POPE 7.1`: the largest of the arms' smallest detectable differences, so that it holds for every two."""
+    found: dict[str, list[float]] = {}
+    for arm in arms.values():
+        for name, entry in arm["benchmarks"].items():
+            found.setdefault(name, []).extend([entry["mde"]] if "mde" in entry else [])
+    return [f"{name} {max(values):.1f}" for name, values in found.items() if values]
 
 
 def _difference_charts(differences: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str, str]]:
