@@ -117,9 +117,8 @@ def loop(options: argparse.Namespace, work: Path) -> None:
     assert mine.replies.keys() == theirs.replies.keys()
     same = sum(mine.replies[key] == theirs.replies[key] for key in mine.replies)
     reworded = asked_in_other_words(data)
-    say(
-        f"\n{len(mine.replies)} items, {options.rounds} rounds, {options.threads} threads, load {os.getloadavg()[0]:.1f}\n"
-    )
+    load = os.getloadavg()[0]
+    say(f"\n{len(mine.replies)} items, {options.rounds} rounds, threads: {options.threads}, load {load:.1f}\n")
     say("| | wall s | CPU s |\n|---|---|---|")
     for label, side in (("ours", 0), ("official package", 1)):
         wall, cpu = (statistics.median(getattr(pair[side], clock) for pair in rounds) for clock in ("wall", "cpu"))
