@@ -20,12 +20,12 @@ from mmevol_train.config import EngineConfig, FinetuneConfig
 CONF = Path(__file__).parents[2] / "conf" / "engine"
 SEVERAL = ["ddp", "deepspeed_zero2", "deepspeed_zero3", "fsdp2"]
 SHARDED = ["deepspeed_zero3", "fsdp2"]  # ZeRO-2 shards gradients and the optimizer's state, not weights
+STEPS = 5
 CHANGES = {
     "full": {},
     "lora": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.1}},
-    "packed": {"batching": "packed", "pack_length": 400},
+    "packed": {"batching": "packed", "pack_length": 400, "epochs": STEPS},  # an epoch is three packed rows
 }
-STEPS = 5
 
 
 @pytest.fixture(scope="module")
