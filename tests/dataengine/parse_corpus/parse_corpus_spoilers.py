@@ -51,7 +51,8 @@ def unescaped_quotes(value, *_):
 
 
 def single_backslashes(value, *_):
-    return dump(value).replace("\\\\", "\\")
+    """Only where one backslash alone is no escape of JSON: `\\n` for a backslash and an n cannot be told from a new line."""
+    return re.sub(r'\\\\(?![nrtbfu"/\\])', r"\\", dump(value))
 
 
 def smart_delimiters(value, *_):
