@@ -227,13 +227,31 @@ def test_readme_table_has_a_row_a_benchmark_and_the_paired_difference(numbers):
     assert lines[4].endswith("| +100.0 [+100.0, +100.0] |")
 
 
+def beside(folder, evolved):
+    """What lies beside a report: the questions of two mixtures and of the items."""
+    for arm, question in (("seed", "Is it red?"), ("evolved", evolved)):
+        (folder / f"mixture.{arm}").mkdir(exist_ok=True)
+        turns = [{"from": "human", "value": f"<image>\n{question}\nYes or no?"}, {"from": "gpt", "value": "yes"}]
+        write_json(folder / f"mixture.{arm}" / "conversations.json", [{"conversations": turns}])
+    (folder / "evaluate.evolved").mkdir(exist_ok=True)
+    item = {"benchmark": "GQA", "question": "is it green"}
+    write_jsonl(folder / "evaluate.evolved" / "items.jsonl", [item])
+
+
 def check(path):
     return subprocess.run([sys.executable, str(CHECK), str(path)], capture_output=True, text=True, check=False)
 
 
 def test_the_check_of_a_report_passes_this_one(made):
+    beside(made, evolved="Does it look green?")
     found = check(made / "report.json")
     assert found.returncode == 0, found.stderr
+
+
+def test_the_check_finds_a_question_of_a_benchmark_that_only_the_evolved_data_holds(made):
+    beside(made, evolved="Is it green?")
+    found = check(made / "report.json")
+    assert found.returncode == 1 and "('GQA', 'is it green')" in found.stderr
 
 
 @pytest.mark.parametrize(

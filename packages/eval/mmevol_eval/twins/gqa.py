@@ -76,7 +76,9 @@ def _options(template: str, right: str, wrong: str, first: bool) -> tuple[str, s
 
 
 def _what_color(scene: Scene, rng: random.Random, turn: bool) -> tuple[str, str]:
-    return (f"What color is the {scene.shape}?" if turn else f"Which color do you think the {scene.shape} is?"), scene.color
+    return (
+        f"What color is the {scene.shape}?" if turn else f"Which color do you think the {scene.shape} is?"
+    ), scene.color
 
 
 def _what_shape(scene: Scene, rng: random.Random, turn: bool) -> tuple[str, str]:
