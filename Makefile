@@ -49,8 +49,8 @@ train: $(ready) ## up to the checkpoints
 eval: $(ready) ## up to the scores
 	@$(bin)/mmevol run experiment=$(conf) stages=[evaluation] $(args)
 
-test: $(ready) ## the fast test suite (under five minutes)
-	@$(bin)/pytest -q $(args)
+test: $(ready) ## the fast test suite (under five minutes), in two processes
+	@$(bin)/pytest -q -n 2 --dist loadfile $(args)
 
 test-slow: $(ready) ## every test
 	@$(bin)/pytest -q -m "slow or not slow" $(args)
