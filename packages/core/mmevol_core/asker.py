@@ -70,23 +70,27 @@ class Asker(ABC):
             ChatFailure: this row has no answer.
             UserError: no row can have one now (key, address, dead server, budget, disk). What was answered is kept.
         """
-        if schema is not None and self.endpoint.structured and self._plain not in self._journal.notes:
+        wanted = schema is not None and self.endpoint.structured
+        if wanted and self._plain not in self._journal.notes:
             try:
                 return await self._ask(messages, schema, salt)
             except ChatFailure as failure:
                 if failure.reason != NO_STRUCTURE:
                     raise
-        if schema is not None and self.endpoint.structured:
-            self._journal.note(self._plain)
-        return await self._ask(messages, None, salt)
+        return await self._ask(messages, None, salt, self._plain if wanted else None)
 
-    async def _ask(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int) -> Reply:
+    async def _ask(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int, note: str | None = None
+    ) -> Reply:
+        """`note` is counted when the model is asked, not when the journal answers: a resumed run counts the same."""
         try:
             request = build(messages, self.endpoint, schema, salt)
             cached = True
             while (found := self._journal.get(request.key)) is None:
                 flying = self._flying.get(request.key)
                 if flying is None:
+                    if note:
+                        self._journal.note(note)
                     await self._fetch(request)
                     cached = False
                 else:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
-import uvloop
 from pydantic import Field
 
-from mmevol_core.chat import Asker, connect
 from mmevol_core.chat import run as run_rows
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
@@ -27,14 +24,13 @@ from mmevol_core.images import ImageStore
 from mmevol_core.journal import Journal
 from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, read_samples, to_dict, write_samples
-from mmevol_core.secrets import secret
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine.annotate import AnnotateConfig, Annotator
 from mmevol_dataengine.curator import Curated, CuratorConfig, curate
 from mmevol_dataengine.distribution import distribution
 from mmevol_dataengine.merging import Merging, merged
 from mmevol_dataengine.prompts.curation_text import PROMPT_VERSION
-from mmevol_dataengine.teacher import TeacherConfig, Voice, reachable
+from mmevol_dataengine.teacher import TeacherConfig, Voice, speak
 from mmevol_dataengine.topics import TopicsConfig, text_of, topics_of
 
 
@@ -178,30 +174,17 @@ def _all(
             lost = Curated(sample, "eliminated", "no_questions")
             results.add(number, Curated(sample, "kept") if sample.latest else lost)
         return
-    with ExitStack() as stack:
-        teacher = stack.enter_context(reachable(config.teacher, out_dir / "teacher"))
-        judge = stack.enter_context(reachable(config.judge, out_dir / "judge")) if config.judge else None
-        progress = stack.enter_context(Progress(out_dir, "curate", 0, "records"))
+    with Progress(out_dir, "curate", 0, "records") as progress:
 
-        async def work() -> None:
-            async with AsyncExitStack() as chats:
-                writer = await chats.enter_async_context(_chat(teacher, journal, "the teacher"))
-                marker = await chats.enter_async_context(_chat(judge, journal, "the judge")) if judge else writer
-                author = Voice(writer, ImageStore(inputs["images"], teacher.image), teacher)
-                critic = Voice(marker, ImageStore(inputs["images"], judge.image), judge) if judge else author
+        async def work(author: Voice, critic: Voice) -> None:
+            async def one(row: tuple[int, Sample]) -> Curated:
+                return await curate(config.curator, row[1], author, critic)
 
-                async def one(row: tuple[int, Sample]) -> Curated:
-                    return await curate(config.curator, row[1], author, critic)
+            async for (number, _), done in run_rows(rows, one, author.chat.rows_in_flight):
+                results.add(number, done)
+                progress.update(results.done, usd=round(journal.counts.usd, 4))
 
-                async for (number, _), done in run_rows(rows, one, writer.rows_in_flight):
-                    results.add(number, done)
-                    progress.update(results.done, usd=round(journal.counts.usd, 4))
-
-        uvloop.run(work())
-
-
-def _chat(config: TeacherConfig, journal: Journal, purpose: str) -> Asker:
-    return connect(config, journal, secret(config.api_key_name, purpose) if config.api_key_name else None)
+        speak(config.teacher, config.judge, journal, inputs["images"], out_dir, work)
 
 
 def _finish(config: CurationConfig, out_dir: Path) -> dict[str, Any]:

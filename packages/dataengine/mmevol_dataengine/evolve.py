@@ -6,33 +6,28 @@ Kill it at any moment and call it again: paid answers are in the journal, finish
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-import uvloop
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from mmevol_core.chat import Asker, connect
 from mmevol_core.chat import run as run_rows
 from mmevol_core.config import Config, fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, replacing, write_json
-from mmevol_core.images import ImageStore
 from mmevol_core.journal import Journal
 from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, from_dict, to_dict
-from mmevol_core.secrets import secret
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine.analysis import Analysis
 from mmevol_dataengine.ledger import REJECTED, Ledger, Outcome
 from mmevol_dataengine.outcomes import OutcomeLog
 from mmevol_dataengine.recipes import find
 from mmevol_dataengine.recipes.recipe import RecipeConfig
-from mmevol_dataengine.teacher import TeacherConfig, Voice, reachable
+from mmevol_dataengine.teacher import TeacherConfig, Voice, speak
 
 VERSION = "5"
 MARKER = "finished.json"
@@ -96,33 +91,19 @@ def _evolve_rest(
 ) -> None:
     """Do the records that the log lacks, as many at a time as the endpoint takes."""
     rest, evolve = _undone(inputs["seed"], config.limit, log), find(config.recipe.name).evolve
-    with ExitStack() as stack:
-        teacher = stack.enter_context(reachable(config.teacher, out_dir / "teacher"))
-        judge = stack.enter_context(reachable(config.judge, out_dir / "judge")) if config.judge else None
-        progress = stack.enter_context(Progress(out_dir, "evolve", total, "records"))
+    with Progress(out_dir, "evolve", total, "records") as progress:
 
-        async def work() -> None:
-            async with AsyncExitStack() as chats:
-                writer = await chats.enter_async_context(_chat(teacher, journal, "the teacher"))
-                marker = await chats.enter_async_context(_chat(judge, journal, "the judge")) if judge else writer
-                author = Voice(writer, ImageStore(inputs["images"], teacher.image), teacher)
-                critic = Voice(marker, ImageStore(inputs["images"], judge.image), judge) if judge else author
+        async def work(author: Voice, critic: Voice) -> None:
+            async def one(row: tuple[int, Sample]) -> Outcome:
+                return await evolve(config.recipe, row[1], author, critic)
 
-                async def one(row: tuple[int, Sample]) -> Outcome:
-                    return await evolve(config.recipe, row[1], author, critic)
+            ledger = Ledger()
+            async for (number, _), outcome in run_rows(rest, one, author.chat.rows_in_flight):
+                log.add(number, outcome)
+                ledger.add(outcome)
+                progress.update(len(log), usd=round(journal.counts.usd, 4), **ledger.brief())
 
-                ledger = Ledger()
-                async for (number, _), outcome in run_rows(rest, one, writer.rows_in_flight):
-                    log.add(number, outcome)
-                    ledger.add(outcome)
-                    progress.update(len(log), usd=round(journal.counts.usd, 4), **ledger.brief())
-
-        uvloop.run(work())
-
-
-def _chat(config: TeacherConfig, journal: Journal, purpose: str) -> Asker:
-    key = secret(config.api_key_name, purpose) if config.api_key_name else None
-    return connect(config, journal, key)
+        speak(config.teacher, config.judge, journal, inputs["images"], out_dir, work)
 
 
 def _finished(out_dir: Path, log: OutcomeLog, total: int) -> StageResult | None:

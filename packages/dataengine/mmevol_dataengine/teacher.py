@@ -5,17 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import uvloop
 from pydantic import model_validator
 
-from mmevol_core.chat import Asker, Endpoint, system, user
+from mmevol_core.chat import Asker, Endpoint, connect, system, user
 from mmevol_core.errors import UserError
 from mmevol_core.images import ImagePolicy, ImageStore
+from mmevol_core.journal import Journal
 from mmevol_core.sample import Sample
+from mmevol_core.secrets import secret
 
 START_S = 60.0  # a machine under load imports slowly
 
@@ -54,6 +57,36 @@ class Voice:
         pictures = [await self._images.get(name) for name in sample.images] if sample and self.sees_image else []
         reply = await self.chat.ask([system(system_text), user(*pictures, prompt)], schema=schema, salt=salt)
         return reply.text
+
+
+def speak(
+    teacher: TeacherConfig,
+    judge: TeacherConfig | None,
+    journal: Journal,
+    images: Path,
+    out_dir: Path,
+    work: Callable[[Voice, Voice], Awaitable[None]],
+) -> None:
+    """Run `work(author, critic)` while both can be asked; without a judge the teacher is its own critic.
+
+    Scripted ones are started and stopped here, their logs lie in `out_dir`.
+    """
+    with ExitStack() as stack:
+        writer = stack.enter_context(reachable(teacher, out_dir / "teacher"))
+        marker = stack.enter_context(reachable(judge, out_dir / "judge")) if judge else None
+
+        async def both() -> None:
+            async with AsyncExitStack() as chats:
+
+                async def voice(config: TeacherConfig, purpose: str) -> Voice:
+                    key = secret(config.api_key_name, purpose) if config.api_key_name else None
+                    chat = await chats.enter_async_context(connect(config, journal, key))
+                    return Voice(chat, ImageStore(images, config.image), config)
+
+                author = await voice(writer, "the teacher")
+                await work(author, await voice(marker, "the judge") if marker else author)
+
+        uvloop.run(both())
 
 
 @contextmanager

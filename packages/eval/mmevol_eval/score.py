@@ -8,7 +8,7 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_json
-from mmevol_eval.benchmark import Benchmark, Graded, Item, without_fallback
+from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, without_fallback
 from mmevol_eval.benchmarks import find
 from mmevol_eval.fetch import missing
 from mmevol_eval.grading.tsv import canonical
@@ -61,8 +61,20 @@ def score_file(
 def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -> dict[str, Any]:
     """What `mmevol score` writes, from graded items."""
     rules = without_fallback(protocol.rules)
-    scores, headline = benchmark.scores(graded, rules), benchmark.headline(rules)
     note = DRAWN if rules != protocol.rules else benchmark.notes
+    items = [{"index": row.index, "score": row.score, "parsed": row.parsed, "method": row.method} for row in graded]
+    found = layout(benchmark, benchmark.headline(rules), benchmark.scores(graded, rules), items, protocol)
+    return found | ({"protocol": found["protocol"] | {"note": note}} if note else {})
+
+
+def layout(
+    benchmark: Benchmark,
+    headline: Headline,
+    scores: Mapping[str, float],
+    items: Sequence[Mapping[str, Any]],
+    protocol: Protocol,
+) -> dict[str, Any]:
+    """The keys of a result, whoever graded the items ({"index", "score", "parsed", "method"})."""
     return {
         "benchmark": benchmark.name,
         "headline": {
@@ -72,14 +84,12 @@ def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -
             "maximum": headline.maximum,
         },
         "scores": scores,
-        "n": len(graded),
-        "unparsed": sum(row.method == "none" for row in graded),
-        "judged": sum(row.method == "judge" for row in graded),
-        "protocol": protocol.describe() | ({"note": note} if note else {}),
+        "n": len(items),
+        "unparsed": sum(item["method"] == "none" for item in items),
+        "judged": sum(item["method"] == "judge" for item in items),
+        "protocol": protocol.describe(),
         "protocol_hash": protocol.hash,
-        "items": [
-            {"index": row.index, "score": row.score, "parsed": row.parsed, "method": row.method} for row in graded
-        ],
+        "items": items,
     }
 
 

@@ -25,7 +25,7 @@ from mmevol_eval.benchmarks import find
 from mmevol_eval.data import locate
 from mmevol_eval.judge import ReplayJudge
 from mmevol_eval.protocol import Protocol, data_hash
-from mmevol_eval.score import match, read_predictions
+from mmevol_eval.score import layout, match, read_predictions
 
 RULES = f"{VLMEVALKIT_02RC1} (official package)"
 DRIVER = Path(__file__).parent / "inside" / "driver.py"
@@ -188,23 +188,7 @@ def result(rules: Benchmark, answer: tables.Table, protocol: Protocol) -> dict[s
     rows = answer["items"]
     guessed = [row["index"] for row in rows if row["method"] == "random"]
     items = [row | {"method": "none" if row["method"] == "random" else row["method"]} for row in rows]
-    return {
-        "benchmark": rules.name,
-        "headline": {
-            "name": headline.name,
-            "value": scores[headline.name],
-            "unit": headline.unit,
-            "maximum": headline.maximum,
-        },
-        "scores": scores,
-        "n": len(items),
-        "unparsed": sum(row["method"] == "none" for row in items),
-        "judged": sum(row["method"] == "judge" for row in items),
-        "guessed": guessed,
-        "protocol": protocol.describe(),
-        "protocol_hash": protocol.hash,
-        "items": items,
-    }
+    return layout(rules, headline, scores, items, protocol) | {"guessed": guessed}
 
 
 def _protocol(
