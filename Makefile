@@ -13,7 +13,7 @@ bin := $(venv)/bin
 ready := $(venv)/.ready
 official := .venv-vlmeval
 
-.PHONY: help setup experiment sweep plan compare evolve train eval test test-slow lint types check bench standins vlmeval-env clean
+.PHONY: help setup experiment sweep plan compare evolve train eval test test-slow lint types check bench standins vlmeval-env peers-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -80,6 +80,12 @@ $(official)/.ready: requirements-vlmeval.txt
 	$(official)/bin/pip install --quiet --no-deps -r requirements-vlmeval.txt
 	@$(official)/bin/python packages/eval/mmevol_eval/backends/inside/driver.py
 	@touch $@
+
+peers-env: ## the engines that benchmarks/peers.py sets ours beside, .venv-curator and .venv-distilabel
+	@test -x .venv-uv/bin/uv || { $(python) -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv==0.13.8; }
+	@for peer in curator distilabel; do \
+		test -x .venv-$$peer/bin/python || .venv-uv/bin/uv venv --quiet --python $(python) .venv-$$peer; \
+		.venv-uv/bin/uv pip install --python .venv-$$peer/bin/python -r benchmarks/peers-$$peer.txt; done
 
 clean: ## delete outputs (asks first)
 	@read -r -p "delete outputs/ with all stage runs? [y/N] " answer && [ "$$answer" = y ] && rm -rf outputs || echo "kept"

@@ -6,10 +6,12 @@
 Client and server are processes of their own, each pinned to one core where the machine has two. Paired runs
 (ours, bare, ours, bare, ...) share whatever else the machine is doing. Requests a second are measured at the server,
 from the first request to the last answer; CPU and peak memory are the client process's, imports included.
+benchmarks/peers.py sets it beside other engines.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 import subprocess
@@ -20,8 +22,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import orjson
 
 HERE = Path(__file__).resolve()
 MOCK = HERE.parents[1] / "tests" / "support" / "mock_teacher.py"
@@ -73,7 +73,6 @@ async def ours(url: str, count: int, concurrency: int, images: Path | None, fold
 async def bare(url: str, count: int, concurrency: int, images: Path | None, folder: Path) -> int:
     """What a good engineer writes in an afternoon: workers over one session, nothing kept, nothing retried."""
     import base64
-    import json
 
     import aiohttp
 
@@ -99,7 +98,7 @@ async def bare(url: str, count: int, concurrency: int, images: Path | None, fold
 def valid(text: str) -> bool:
     """Every item has its fields."""
     needed = {"objects", "skills", "format", "question", "steps", "answer"}
-    return all(needed <= item.keys() for item in orjson.loads(text))
+    return all(needed <= item.keys() for item in json.loads(text))
 
 
 def client(args: argparse.Namespace) -> None:
@@ -139,15 +138,23 @@ def pin(pid: int, core: int) -> None:
 
 def stats(url: str) -> dict:
     with urllib.request.urlopen(url + "/stats") as response:
-        return orjson.loads(response.read())
+        return json.loads(response.read())
 
 
-def start(name: str, url: str, count: int, concurrency: int, images: Path | None, folder: Path) -> subprocess.Popen:
-    command = [sys.executable, str(HERE), "--client", name, "--url", url + "/v1", "--count", str(count)]
+def start(
+    name: str,
+    url: str,
+    count: int,
+    concurrency: int,
+    images: Path | None,
+    folder: Path,
+    program: tuple[str, ...] = (sys.executable, str(HERE)),
+) -> subprocess.Popen:
+    """A client in a process group of its own, on its core; it prints how many answers were usable."""
+    command = [*program, "--client", name, "--url", url + "/v1", "--count", str(count)]
     command += ["--concurrency", str(concurrency), "--folder", str(folder)]
-    process = subprocess.Popen(
-        command + (["--images", str(images)] if images else []), stdout=subprocess.PIPE, text=True
-    )
+    command += ["--images", str(images)] if images else []
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     pin(process.pid, 1)
     return process
 

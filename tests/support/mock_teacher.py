@@ -48,7 +48,7 @@ fingerprint covers model, texts and images, not sampling parameters.
     unique_prompts (distinct fingerprints seen), answered_prompts (those with a 200),
     duplicate_requests (requests whose prompt had already been answered with a 200),
     duplicate_answers (200s beyond the first of a prompt), max_attempts, client_aborts
-    (client went away before the answer), first_t, last_t (unix times).
+    (client went away before the answer), first_t (first request understood), last_t (unix times).
 """
 
 from __future__ import annotations
@@ -967,14 +967,13 @@ class Server:
         if c["in_flight"] > c["peak_in_flight"]:
             c["peak_in_flight"] = c["in_flight"]
         conn.busy = True
-        now = time.time()
-        br.first_t = br.first_t or now
         if cfg.api_key and headers.get("authorization") != f"Bearer {cfg.api_key}":
             return self.reply(conn, None, 0, 401, "auth", error_body(401, "Incorrect API key provided"))
         try:
             it = br.read(_loads(body), headers)
         except (ValueError, AttributeError, TypeError) as e:
             return self.reply(conn, None, 0, 400, "bad_request", error_body(400, str(e)))
+        br.first_t = br.first_t or time.time()
         if cfg.rpm or cfg.tpm:
             wait = br.limited(it.prompt_tokens + 300)
             if wait:
