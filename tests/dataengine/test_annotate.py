@@ -1,64 +1,18 @@
 """Detectors and OCR on real code paths: tiny random models saved here, rapidocr with the models of its wheel."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from mmevol_core.errors import UserError
+from mmevol_core.files import read_json
 from mmevol_core.images import ImageStore
-from mmevol_core.sample import QA, Box, Sample
-from mmevol_dataengine.annotate import AnnotateConfig, Annotator, Detector, apart
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-def owl_vit(folder):
-    """An OWL-ViT of a few thousand random weights, saved as a model hub would hold it."""
-    from transformers import CLIPTokenizer, OwlViTConfig, OwlViTForObjectDetection, OwlViTProcessor
-    from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImageProcessorPil
-
-    tokens = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(vocab={t: n for n, t in enumerate(tokens)}, merges=[], model_max_length=16)
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = OwlViTConfig(
-        text_config={**sizes, "vocab_size": len(tokens), "max_position_embeddings": 16},
-        vision_config={**sizes, "image_size": 32, "patch_size": 8},
-        projection_dim=16,
-    )
-    OwlViTForObjectDetection(config).save_pretrained(folder)
-    OwlViTProcessor(OwlViTImageProcessorPil(size={"height": 32, "width": 32}), tokenizer).save_pretrained(folder)
-
-
-def grounding_dino(folder):
-    """The same for Grounding DINO, whose processor joins the labels to one sentence."""
-    from transformers import (
-        BertConfig,
-        BertTokenizer,
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        GroundingDinoProcessor,
-        SwinConfig,
-    )
-    from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "cat", "dog", "red", "circle"]
-    tokenizer = BertTokenizer(vocab={word: n for n, word in enumerate(words)}, model_max_length=64)
-    text = BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-    )
-    backbone = SwinConfig(
-        image_size=32, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
-        out_indices=[2, 3, 4],
-    )  # fmt: skip
-    config = GroundingDinoConfig(
-        backbone_config=backbone, text_config=text, num_queries=6, d_model=32, encoder_layers=1, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
-        max_text_len=64, num_feature_levels=4,
-    )  # fmt: skip
-    GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    size = {"shortest_edge": 128, "longest_edge": 192}  # four levels must be left of it
-    GroundingDinoProcessor(GroundingDinoImageProcessorPil(size=size), tokenizer).save_pretrained(folder)
+from mmevol_core.sample import QA, Box, Sample, read_samples, write_samples
+from mmevol_dataengine.annotate import Annotator
+from mmevol_dataengine.detect import AnnotateConfig, Detector, apart
 
 
 def root(folder):
@@ -72,20 +26,67 @@ def root(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [owl_vit, grounding_dino])
-def test_a_detector_loaded_by_name_gives_boxes_of_the_asked_labels_inside_the_image(tmp_path, make):
-    make(tmp_path / "model")
-    config = AnnotateConfig(
-        detector=str(tmp_path / "model"), labels=("cat", "dog", "red"), labels_at_once=2, threshold=0.0, most_boxes=5
-    )
-    found = Detector(config).find(Image.effect_noise((60, 40), 80).convert("RGB"), config.labels)
-    assert len(found) <= 5
-    assert make is grounding_dino or found  # random phrases need not be labels, OWL-ViT scores the labels themselves
-    for label, (left, top, right, bottom), score in found:
-        assert label in config.labels
-        assert 0 <= left < right <= 1
-        assert 0 <= top < bottom <= 1
-        assert 0 <= score <= 1
+@pytest.mark.parametrize("kind", ["owl_vit", "owl_v2", "grounding_dino"])
+def test_curation_adds_boxes_of_a_detector_from_a_folder_and_counts_those_it_cannot_use(tmp_path, kind):
+    from support import tiny_detectors
+
+    getattr(tiny_detectors, kind)(tmp_path / "model")
+    (tmp_path / "images").mkdir()
+    Image.effect_noise((90, 30), 80).convert("RGB").save(tmp_path / "images" / "wide.png")
+    (tmp_path / "images" / "cut.png").write_bytes((tmp_path / "images" / "wide.png").read_bytes()[:99])
+    item = QA(id="q", question="Is it red?", answer="yes", objects=("cat",))
+    names = {"a": "wide.png", "b": "wide.png", "c": "cut.png"}
+    rows = [Sample(id=name, images=(picture,), rounds=((item,),)) for name, picture in names.items()]
+    write_samples(tmp_path / "in.jsonl", rows)
+
+    def curated(out, *settings):
+        labels = "curation.annotate.labels=[cat,dog,red,circle]"
+        plain = ["curation.merge=false", "curation.teacher=null", "curation.topics=null", labels]
+        detector = [f"curation.annotate.detector={tmp_path / 'model'}", "curation.annotate.most_boxes=5", *settings]
+        command = ["data", "curate", "in.jsonl", out, "--images", "images", *plain, *detector]
+        done = subprocess.run(
+            [sys.executable, "-m", "mmevol_experiment", *command], cwd=tmp_path, capture_output=True, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        work = read_json(tmp_path / out / "curation.json")["work"]
+        return work, list(read_samples(tmp_path / out / "seed.jsonl"))
+
+    # all that is proposed: 16 patches of OWL, 6 queries of Grounding DINO, in two calls of two labels, two pictures
+    work, samples = curated("all", "curation.annotate.threshold=0.0", "curation.annotate.labels_at_once=2")
+    assert work["look_image_truncated"] == 1
+    assert work.get("look_boxes_added", 0) + work.get("look_boxes_none", 0) == 2
+    proposed = {"owl_vit": 64, "owl_v2": 64, "grounding_dino": 24}[kind]
+    unusable = work.get("look_box_outside", 0) + work.get("look_box_unasked", 0)
+    assert 0 <= unusable <= proposed
+    if kind == "owl_v2":  # a picture of 90 x 30 is the upper third of its square
+        assert work["look_box_outside"] > 0
+    for sample in samples:
+        assert len(sample.boxes) <= 5
+        for box in sample.boxes:
+            left, top, right, bottom = box.xyxy
+            assert box.label in ("cat", "dog", "red", "circle") and 0 <= box.score <= 1
+            assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
+    assert samples[0].boxes == samples[1].boxes and not samples[2].boxes
+    assert kind == "grounding_dino" or samples[0].boxes  # its phrases need not be labels; OWL scores the labels
+    work, samples = curated("none", "curation.annotate.threshold=1.0")
+    assert (work["look_boxes_none"], work["look_image_truncated"]) == (2, 1)
+    assert not any(sample.boxes for sample in samples)
+
+
+def test_what_a_detector_proposes_beside_the_picture_or_unasked_is_counted(monkeypatch):
+    proposed = [
+        ("cat", [10.0, 5.0, 30.0, 15.0], 0.9),  # inside: 0.1, 0.1, 0.3, 0.3 of 100 x 50
+        ("cat", [-20.0, 40.0, 50.0, 80.0], 0.8),  # cut at the edges: 0, 0.8, 0.5, 1
+        ("dog", [20.0, 60.0, 40.0, 70.0], 0.7),  # below the picture
+        ("dog", [float("nan")] * 4, 0.7),
+        ("a cow", [0.0, 0.0, 50.0, 25.0], 0.6),  # nobody asked for it
+    ]
+    monkeypatch.setattr(Detector, "__init__", lambda self, config: setattr(self, "_config", config))
+    monkeypatch.setattr(Detector, "_some", lambda self, image, labels: iter(proposed))
+    found, left_out = Detector(AnnotateConfig(detector="x")).find(Image.new("RGB", (100, 50)), ("cat", "dog"))
+    assert found == [("cat", [0.1, 0.1, 0.3, 0.3], 0.9), ("cat", [0.0, 0.8, 0.5, 1.0], 0.8)]
+    assert left_out == {"box_outside": 2, "box_unasked": 1}
 
 
 def test_boxes_that_coincide_under_one_label_are_one_object():
