@@ -166,7 +166,7 @@ def test_every_stage_but_the_report_belongs_to_one_family():
     assert sorted([*members, "report"]) == sorted(STAGES)
 
 
-@pytest.mark.parametrize("name", ["evolve", "mixture", "pretrain", "finetune"])
+@pytest.mark.parametrize("name", ["curation", "evolve", "mixture", "pretrain", "finetune"])
 def test_no_stage_that_makes_or_trains_on_data_can_be_given_test_images(name):
     stage = load(name)
     roles = {*stage.needs, *stage.accepts}

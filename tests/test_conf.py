@@ -21,6 +21,7 @@ FAMILIES = ("qwen2", "llama3")
 SCALES = ("tiny", "full")
 # Where a group's files go; `mixture` and `train` are used at several places.
 PLACES = {
+    "curation": "curation",
     "recipe": "recipe",
     "teacher": "teacher",
     "mixture": "mixture@mixtures.evolved",
@@ -43,7 +44,6 @@ ELSEWHERE = {
     "benchmark",
     "judge",
     "backend",
-    "curation",
     "blend",
 }  # tests of their own
 MISSING = ["benchmarks.path=official"]  # ??? on purpose: no file can know it

@@ -11,7 +11,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.sample import QA, Sample, write_samples
 from mmevol_dataengine.blend import Blend, BlendConfig
 from mmevol_dataengine.mixture import STAGE, MixtureConfig
-from mmevol_experiment.cli.data_curate import composed
+from mmevol_experiment.compose import compose_groups
 
 
 def row(name, image="a.png", mark="<image>\n"):
@@ -126,7 +126,7 @@ def test_the_stage_mixture_appends_the_blend_to_the_arms_rows(folder, tmp_path):
 
 
 def test_the_papers_table_is_a_file_that_fits():
-    config = fit(BlendConfig, composed({"blend": "table5"}, [])["blend"], "blend")
+    config = fit(BlendConfig, compose_groups({"blend": "table5"}, [])["blend"], "blend")
     # table 5 sums to 1,634K, of which 447K are the arm's own
     assert sum(config.category_caps.values()) == 1_634_000 - 447_000
     assert {source.category for source in config.sources.values()} == set(config.category_caps)

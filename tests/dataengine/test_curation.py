@@ -16,8 +16,7 @@ from mmevol_dataengine.answers import Backfill, Match, read
 from mmevol_dataengine.curation import STAGE, CurationConfig
 from mmevol_dataengine.merging import Merging, merged
 from mmevol_dataengine.prompts.curation_text import PROMPT_VERSION
-from mmevol_experiment.cli.data_curate import composed
-from mmevol_experiment.compose import choices
+from mmevol_experiment.compose import choices, compose_groups
 
 LONG = "The image shows a red circle in the upper left on a white background" + ", and nothing else at all" * 6
 PROMPTS = "8c68c38131d48530"  # of the version below
@@ -54,7 +53,7 @@ def inputs(tmp_path):
 
 
 def config(**changes):
-    values = composed({"curation": "default", "teacher": "scripted"}, [])
+    values = compose_groups({"curation": "default", "teacher": "scripted"}, [])
     return fit(CurationConfig, {**values["curation"], "teacher": values["teacher"], **changes}, "curation")
 
 
@@ -113,7 +112,7 @@ def test_without_a_teacher_records_without_questions_are_eliminated(tmp_path, in
 
 def test_a_lost_picture_fails_its_record_and_too_many_stop_the_run(tmp_path, inputs):
     (inputs["images"] / "cat.png").unlink()
-    teacher = {**composed({"teacher": "scripted"}, [])["teacher"], "sees_image": True}
+    teacher = {**compose_groups({"teacher": "scripted"}, [])["teacher"], "sees_image": True}
     result = STAGE.run(config(teacher=teacher, max_failed=0.5), inputs, tmp_path / "a")
     assert result.metrics["records"]["failed"] == {"image_missing": 1}
     with pytest.raises(UserError, match="image_missing"):
@@ -143,15 +142,17 @@ def test_an_entry_that_lacks_a_field_spoils_the_answer():
 
 @pytest.mark.parametrize("name", choices("curation"))
 def test_every_file_of_the_group_fits(name):
-    values = composed({"curation": name, "teacher": "scripted"}, [])
+    values = compose_groups({"curation": name, "teacher": "scripted"}, [])
     assert fit(CurationConfig, {**values["curation"], "teacher": values["teacher"]}, "curation").merge
 
 
 def test_overrides_choose_files_and_set_values_and_wrong_ones_are_named():
-    values = composed({"curation": "default", "teacher": "scripted"}, ["teacher@judge=openai", "curation.limit=5"])
-    assert (values["judge"]["model"], values["curation"]["limit"]) == ("gpt-4o-mini", 5)
+    values = compose_groups(
+        {"curation": "default", "teacher": "scripted"}, ["teacher@curation.judge=openai", "curation.limit=5"]
+    )
+    assert (values["curation"]["judge"]["model"], values["curation"]["limit"]) == ("gpt-4o-mini", 5)
     with pytest.raises(UserError, match="scripted"):
-        composed({"teacher": "scripted"}, ["teacher=script"])
+        compose_groups({"teacher": "scripted"}, ["teacher=script"])
 
 
 def test_a_changed_prompt_raises_its_version():
@@ -162,4 +163,4 @@ def test_a_changed_prompt_raises_its_version():
 
 def test_a_setting_of_an_unknown_section_is_refused_not_added():
     with pytest.raises(UserError, match=r"unknown config section 'curaton'; did you mean 'curation'"):
-        composed({"curation": "default"}, ["curaton.limit=10"])
+        compose_groups({"curation": "default"}, ["curaton.limit=10"])

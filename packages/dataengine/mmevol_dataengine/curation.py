@@ -25,8 +25,9 @@ from mmevol_core.journal import Journal
 from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, read_samples, to_dict, write_samples
 from mmevol_core.stage import Stage, StageResult
-from mmevol_dataengine.annotate import AnnotateConfig, Annotator
+from mmevol_dataengine.annotate import Annotator
 from mmevol_dataengine.curator import Curated, CuratorConfig, curate
+from mmevol_dataengine.detect import AnnotateConfig
 from mmevol_dataengine.distribution import distribution
 from mmevol_dataengine.merging import Merging, merged
 from mmevol_dataengine.prompts.curation_text import PROMPT_VERSION
@@ -118,8 +119,8 @@ def run(config: CurationConfig, inputs: Mapping[str, Path], out_dir: Path) -> St
             status=3,
         )
     topics = _finish(config, out_dir)
-    files = {"seed": out_dir / "seed.jsonl", "images": inputs["images"], "eliminated": out_dir / "eliminated.jsonl"}
-    files |= {"curation": out_dir / "curation.json", "distribution": out_dir / "distribution.json"}
+    files = {role: out_dir / f"{role}.jsonl" for role in ("seed", "eliminated")}
+    files |= {role: out_dir / f"{role}.json" for role in ("curation", "distribution")}
     write_json(files["distribution"], {**distribution(read_samples(files["seed"]), config.domains), **topics})
     write_json(files["curation"], {**ledger, **topics, "usage": usage})
     return StageResult(files, {**ledger, "usage": usage})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -15,9 +16,11 @@ from pydantic import Field
 from mmevol_core.chat import ChatFailure
 from mmevol_core.config import Config
 from mmevol_core.images import ImageFailure
+from mmevol_core.messages import CHARACTERS_PER_TOKEN
 from mmevol_core.sample import QA, SKILLS, Box, Sample, Step, Text, qa_id
 from mmevol_dataengine.answers import AnswerT, Backfill, Boxes, Caption, Entry, Match, Questions, Texts, ask
 from mmevol_dataengine.prompts import curation_text as prompts
+from mmevol_dataengine.recipes.recipe import Load
 from mmevol_dataengine.recipes.speaker import Speaker
 from mmevol_dataengine.vocabulary import normal_skill
 
@@ -25,6 +28,8 @@ Status = Literal["kept", "eliminated", "failed"]
 _DESCRIBE = re.compile(
     r"\b(describe|description|caption|depict\w*|portray\w*|what do you (see|think is going on))\b", re.I
 )
+
+TOKENS = {"match": 40, "caption": 150, "boxes": 300, "text": 150, "item": 80}  # of an answer, for the estimate
 
 
 class CuratorConfig(Config):
@@ -105,6 +110,32 @@ async def _match(sample: Sample, judge: Speaker, config: CuratorConfig) -> None:
         raise _Lost("failed", "match_unparsable")
     if verdict.match == "no":
         raise _Lost("eliminated", "irrelevant", verdict.reason)
+
+
+def load(config: CuratorConfig, sample: Sample, sees_image: bool) -> tuple[Load, Load]:
+    """What a record asks of the teacher and of who decides on relevance, at most, when no answer is asked for again."""
+    lacking = {item.id: item for item in sample.latest if not (item.objects or item.skills or item.steps)}
+    calls: list[tuple[str, int]] = []
+    if sample.images and config.caption and not sample.caption:
+        calls.append((prompts.caption_prompt(sample, sees_image), TOKENS["caption"]))
+    if sample.images and sees_image and config.boxes and not sample.boxes:
+        calls.append((prompts.boxes_prompt(sample, config.most_boxes, config.labels), TOKENS["boxes"]))
+    if sample.images and sees_image and config.text and not sample.ocr:
+        calls.append((prompts.text_prompt(sample), TOKENS["text"]))
+    if not sample.latest and config.questions:
+        asked = prompts.questions_prompt(sample, config.questions, sees_image)
+        calls.append((asked, TOKENS["item"] * config.questions))
+    written = len(lacking) or (0 if sample.latest else config.questions)
+    if config.backfill and written:
+        calls.append((prompts.backfill_prompt(sample, lacking, sees_image), TOKENS["item"] * written))
+    judged = config.relevance and sample.images and (sample.latest or sample.caption)
+    matching = [(prompts.match_prompt(sample, sees_image), TOKENS["match"])] if judged else []
+    return _load(calls, sample), _load(matching, sample)
+
+
+def _load(calls: Sequence[tuple[str, int]], sample: Sample) -> Load:
+    asked = sum(len(prompts.system_prompt()) + len(prompt) for prompt, _ in calls) / CHARACTERS_PER_TOKEN
+    return Load(len(calls), asked, sum(tokens for _, tokens in calls), len(calls) * len(sample.images))
 
 
 @dataclass

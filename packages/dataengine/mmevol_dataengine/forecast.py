@@ -1,4 +1,4 @@
-"""What evolving will take, from the prompts that will be sent, before the first of them is."""
+"""What evolving and curating will take, from the prompts that will be sent, before the first of them is."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from mmevol_core.errors import UserError
 from mmevol_core.estimate import Estimate, estimate
 from mmevol_core.messages import TOKENS_PER_IMAGE
 from mmevol_core.sample import Sample, from_dict
+from mmevol_dataengine.curation import CurationConfig
+from mmevol_dataengine.curator import load
 from mmevol_dataengine.evolve import EvolveConfig
 from mmevol_dataengine.recipes import find
 from mmevol_dataengine.recipes.recipe import Load
@@ -26,6 +28,7 @@ LATENCY_S = 5.0  # of one answer; a guess that matters only where no rate limit 
 class Forecast:
     """Estimates for the teacher and, when it is another model, the judge; an upper bound but for repeated requests."""
 
+    stage: str
     records: int
     teacher: Estimate
     judge: Estimate | None
@@ -39,13 +42,13 @@ class Forecast:
 
     def lines(self) -> list[str]:
         """A line a model, then the money and what stops the spending."""
-        found = [f"evolve: {self.records:,} records, the teacher at most {self.teacher}"]
+        found = [f"{self.stage}: {self.records:,} records, the teacher at most {self.teacher}"]
         if self.judge:
-            found.append(f"evolve: the judge at most {self.judge}")
+            found.append(f"{self.stage}: the judge at most {self.judge}")
         if not self.usd:
             unknown = "no price is set (teacher.usd_per_m_prompt), so no money is counted"
-            return [*found, f"evolve: {unknown if self.paid else 'free'}"]
-        money = f"evolve: at most {self.usd:,.2f} USD when no answer has to be asked for twice"
+            return [*found, f"{self.stage}: {unknown if self.paid else 'free'}"]
+        money = f"{self.stage}: at most {self.usd:,.2f} USD when no answer has to be asked for twice"
         if self.max_usd is None:
             return [*found, f"{money}; nothing stops it (set teacher.max_usd)"]
         enough = "" if self.usd <= self.max_usd else f", after about {self.max_usd / self.usd:.0%} of the records"
@@ -53,24 +56,38 @@ class Forecast:
 
 
 def forecast(config: EvolveConfig, samples: Iterable[Sample], records: int) -> Forecast:
-    """Estimate a run over `records` records that are like `samples`."""
-    recipe, seen = find(config.recipe.name), 0
-    rewriting, scoring = Load(), Load()
-    for sample in samples:
-        mine, theirs = recipe.load(config.recipe, sample, config.teacher.sees_image)
-        rewriting, scoring, seen = rewriting + mine, scoring + theirs, seen + 1
+    """Estimate evolving `records` records that are like `samples`."""
+    recipe = find(config.recipe.name)
+    loads = (recipe.load(config.recipe, sample, config.teacher.sees_image) for sample in samples)
+    return _forecast("evolve", config.teacher, config.judge, loads, records)
+
+
+def curation_forecast(config: CurationConfig, samples: Iterable[Sample], records: int) -> Forecast | None:
+    """Estimate curating `records` records that are like `samples`, none of them joined; None when nobody is asked."""
+    if config.teacher is None:
+        return None
+    sees = config.teacher.sees_image
+    loads = (load(config.curator, sample, sees) for sample in samples)
+    return _forecast("curation", config.teacher, config.judge, loads, records)
+
+
+def _forecast(
+    stage: str, teacher: TeacherConfig, judge: TeacherConfig | None, loads: Iterable[tuple[Load, Load]], records: int
+) -> Forecast:
+    """From what each of some records asks of teacher and judge."""
+    writing, judging, seen = Load(), Load(), 0
+    for mine, theirs in loads:
+        writing, judging, seen = writing + mine, judging + theirs, seen + 1
     scale = records / seen if seen else 0.0
-    judge = config.judge
     if judge is None:
-        both = _said(config.teacher, rewriting + scoring, scale)
-        return Forecast(records, both, None, config.teacher.max_usd, config.teacher.kind == "endpoint")
-    limits = [limit for limit in (config.teacher.max_usd, judge.max_usd) if limit is not None]
-    return Forecast(
-        records, _said(config.teacher, rewriting, scale), _said(judge, scoring, scale), sum(limits) if limits else None
-    )
+        both = _said(teacher, writing + judging, scale)
+        return Forecast(stage, records, both, None, teacher.max_usd, teacher.kind == "endpoint")
+    limits = [limit for limit in (teacher.max_usd, judge.max_usd) if limit is not None]
+    written, judged = _said(teacher, writing, scale), _said(judge, judging, scale)
+    return Forecast(stage, records, written, judged, sum(limits) if limits else None)
 
 
-def forecast_file(config: EvolveConfig, path: Path) -> Forecast:
+def forecast_file(config: EvolveConfig | CurationConfig, path: Path) -> Forecast | None:
     """Estimate a run over a file of records, from at most `LOOKED_AT` of them, evenly spread.
 
     Raises:
@@ -80,6 +97,8 @@ def forecast_file(config: EvolveConfig, path: Path) -> Forecast:
     every = max(1, -(-records // LOOKED_AT))
     spread = islice(islice(_lines(path), config.limit), 0, None, every)
     rows = (from_dict(orjson.loads(line), f"{path} record {place * every + 1}") for place, line in enumerate(spread))
+    if isinstance(config, CurationConfig):
+        return curation_forecast(config, rows, records)
     return forecast(config, rows, records)
 
 

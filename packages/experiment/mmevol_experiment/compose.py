@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +28,66 @@ def conf_folder() -> Path:
     raise UserError(f"no conf/config.yaml beside {here.parent}; the installation is incomplete: pip install it again")
 
 
-def compose(overrides: Sequence[str], *, with_name: bool = True) -> dict[str, Any]:
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration of one experiment as plain values.
 
     Args:
         overrides: as typed, `group=file` or `key=value`.
-        with_name: an experiment must have been chosen.
 
     Raises:
-        UserError: what cannot be composed, in one line, with near matches.
+        UserError: what cannot be composed, in one line, with near matches; or no experiment was chosen.
     """
+    config = _composed("config", [_addressed(text) for text in overrides], overrides)
+    if OmegaConf.is_missing(config, "name"):
+        raise UserError(f"choose an experiment: experiment={' | '.join(choices('experiment'))}")
+    return _plain(config)
+
+
+def compose_groups(groups: Mapping[str, str], overrides: Sequence[str]) -> dict[str, Any]:
+    """Some groups of conf/ alone, each under its group's name, for a command that runs no experiment.
+
+    Args:
+        groups: group -> the file it has unless an override chooses another.
+        overrides: `GROUP=FILE`, `GROUP@SECTION.KEY=FILE` (its values go elsewhere) or `SECTION.KEY=VALUE`, each also
+            with the plus signs that `compose` wants.
+
+    Raises:
+        UserError: as `compose`; also for a group or section that the command does not use.
+    """
+    chosen = {"paths": "default", **groups}
+    values = []
+    for text in overrides:
+        key, equals, value = text.lstrip("+").partition("=")
+        group, _, place = key.partition("@")
+        section = (place or group).partition(".")[0]
+        if not equals:
+            raise UserError(f"cannot read {text!r}: write KEY=VALUE, for example teacher=openai")
+        if "." in group:
+            if section not in chosen:
+                raise unknown("config section", section, chosen)
+            values.append(f"++{key}={value}")
+        elif group not in groups:
+            raise unknown("config group", group, groups)
+        elif section not in groups:
+            raise unknown("config section", section, groups)
+        elif value not in choices(group):
+            raise unknown(group, value, choices(group), where=f"conf/{group}")
+        else:
+            chosen[key] = value
+    return _plain(_composed(None, [*(f"+{key}={value}" for key, value in chosen.items()), *values], overrides))
+
+
+def _composed(name: str | None, arguments: list[str], typed: Sequence[str]) -> DictConfig:
+    """Hydra's composition, its errors as one line each."""
     try:
         with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
-            config = hydra_compose("config", [_addressed(text) for text in overrides])
-        if with_name and OmegaConf.is_missing(config, "name"):
-            raise UserError(f"choose an experiment: experiment={' | '.join(choices('experiment'))}")
-        return _plain(config)
+            return hydra_compose(name, arguments)
     except OverrideParseException as error:
         raise UserError(f"cannot read {error.override!r}: write KEY=VALUE, {EXAMPLE}") from error
     except MissingConfigException as error:
         raise _missing_file(error) from error
     except (ConfigCompositionException, HydraException) as error:
-        raise _bad_override(error, overrides) from error
+        raise _bad_override(error, typed) from error
 
 
 def choices(group: str) -> list[str]:

@@ -14,6 +14,7 @@ from mmevol_core.config import Config, fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import replacing
 from mmevol_experiment import manifest
+from mmevol_experiment.compose import choices
 from mmevol_experiment.graph import build, select
 from mmevol_experiment.plan import Job, plan
 from mmevol_experiment.stages import expand
@@ -49,6 +50,7 @@ class ExperimentConfig(Config):
     requires: Requires
     sweep: Section | None = None
     data: Section
+    curation: Section | None = None
     recipe: Section
     teacher: Section
     evolve: Section
@@ -90,6 +92,9 @@ def prepare(values: Mapping[str, Any]) -> Experiment:
     """
     config = _fit_top(values)
     chosen = expand(list(config.stages))
+    if "curation" in config.stages and not config.curation:
+        files = " | ".join(choices("curation"))
+        raise UserError(f"stages names curation, but nothing is curated: add curation={files}")
     nodes = select(build(values), chosen)
     return Experiment(config, plan(nodes, config.paths.outputs))
 

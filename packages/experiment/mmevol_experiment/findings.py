@@ -127,6 +127,7 @@ def _verdict(row: Row) -> str:
 
 LABELS = {
     "teacher": "scripted teacher: a program rewrote the questions from the annotations; no language model was asked",
+    "curator": "scripted curation: the same program decided on relevance and completed records",
     "standins": "tiny stand-ins: the vision tower and the language model are small models made for this project, "
     "not CLIP and not a pretrained LLM",
     "twins": "benchmark twins: official file formats, prompts and rules over pictures of the tiny world, "
@@ -147,6 +148,7 @@ def labels(manifests: Mapping[str, Any]) -> list[str]:
     evaluations = [stage for stage in manifests if stage.startswith("evaluate")]
     found = {
         "teacher": (section("evolve", "teacher") or {}).get("kind") == "scripted",
+        "curator": (section("curation", "teacher") or {}).get("kind") == "scripted",
         "standins": any(part.startswith("standin:") for part in parts),
         "twins": section("benchmarks", "source") == "twins",
         "judge": any(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from mmevol_experiment import charts
+from mmevol_core.files import read_json
+from mmevol_experiment import charts, charts_data
 
 # A record (one picture with its items) is asked about once a round; an item is one question with its answer.
 UNITS = {"records": ("failed_records",), "items": ("eliminated", "failed", "surplus")}
@@ -28,6 +30,20 @@ def funnel(ledger: Mapping[str, Any]) -> dict[str, Any] | None:
         "chart": charts.stacks([(name, {part: row[part] for part in parts}) for name, row in rows], parts),
         "rows": [*rows, ("all rounds", _counts(ledger["total"]))],
         "reasons": {unit: _reasons(ledger["total"], kinds) for unit, kinds in UNITS.items()},
+    }
+
+
+def curation(accounts: Mapping[str, Any] | None, distribution: Path | None) -> dict[str, Any] | None:
+    """What the page shows of `curation.json`: rows of records and items with their reasons, and the sources drawn."""
+    if accounts is None:
+        return None
+    records, sources = accounts["records"], read_json(distribution)["domains"] if distribution else {}
+    return {
+        "records": _counts(records),
+        "reasons": [(kind, sorted(records[kind].items(), key=_most_first)) for kind in ("eliminated", "failed")],
+        "items": accounts["items"],
+        "relevance": accounts["relevance"],
+        "chart": charts_data.domains(sources) if sources else "",
     }
 
 

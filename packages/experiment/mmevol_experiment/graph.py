@@ -40,7 +40,10 @@ def build(config: Mapping[str, Any]) -> tuple[Node, ...]:
     """
     arms = _arms(config)
     tiny = config["data"]["source"] == "tiny_world"
-    nodes = [_node("seed", config["data"], where="data"), _evolve(config)]
+    nodes = [_node("seed", config["data"], where="data")]
+    if config.get("curation"):
+        nodes.append(_curation(config))
+    nodes.append(_evolve(config))
     nodes += [_mixture(config, arm) for arm in arms]
     nodes.append(_benchmarks(config, tiny))
     nodes.append(_pretrain(config))
@@ -93,9 +96,18 @@ def _arms(config: Mapping[str, Any]) -> list[str]:
     return arms
 
 
+def _curation(config: Mapping[str, Any]) -> Node:
+    section = config["curation"]
+    if "merge" not in section:  # settings of a file that nobody chose
+        raise UserError(f"curation.{next(iter(section))} is set, but nothing is curated: add curation=default")
+    inputs = {"seed": ("seed", "seed"), "images": ("seed", "images")}
+    return _node("curation", {"teacher": config["teacher"], **section}, inputs)
+
+
 def _evolve(config: Mapping[str, Any]) -> Node:
     section = {"recipe": config["recipe"], "teacher": config["teacher"], **config["evolve"]}
-    return _node("evolve", section, {"seed": ("seed", "seed"), "images": ("seed", "images")})
+    records = "curation" if config.get("curation") else "seed"
+    return _node("evolve", section, {"seed": (records, "seed"), "images": ("seed", "images")})
 
 
 def _mixture(config: Mapping[str, Any], arm: str) -> Node:
@@ -130,7 +142,7 @@ def _evaluate(config: Mapping[str, Any], arm: str, tiny: bool) -> Node:
         inputs["checkpoint"] = (f"finetune.{arm}", "checkpoint")
     if tiny:
         inputs["held_out"] = ("seed", "held_out")
-    elif _keeps_contaminated(config["data"]) and not config["evaluate"].get("contaminated"):
+    if _keeps_contaminated(config["data"]) and not config["evaluate"].get("contaminated"):
         inputs["contaminated"] = ("seed", "contaminated_items")
     common = config["evaluate"].get("settings") or {}
     settings = {
@@ -169,6 +181,9 @@ def _suite(config: Mapping[str, Any]) -> dict[str, BenchmarkSettings]:
 
 def _report(config: Mapping[str, Any], arms: list[str]) -> Node:
     inputs = {role: ("evolve", role) for role in ("evolved", "ledger")} | {"images": ("seed", "images")}
+    if config.get("curation"):
+        inputs |= {role: ("curation", role) for role in ("curation", "distribution")}
+        inputs["manifest.curation"] = ("curation", MANIFEST)
     for key in ["seed", "evolve", "benchmarks", "pretrain"]:
         inputs[f"manifest.{key}"] = (key, MANIFEST)
     inputs["losses.pretrain"] = ("pretrain", "losses")

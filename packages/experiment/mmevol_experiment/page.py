@@ -13,7 +13,7 @@ from mmevol_core.files import read_jsonl
 from mmevol_core.sample import QA, Sample, read_samples
 from mmevol_experiment import charts
 from mmevol_experiment.findings import AVERAGE, EXCHANGED, MEASURE_NAMES, find
-from mmevol_experiment.funnel import funnel
+from mmevol_experiment.funnel import curation, funnel
 
 CURVE_POINTS = 300
 BINDS = 0.8  # share of right cells from which pictures of several objects may join the tiny world
@@ -23,7 +23,6 @@ READINGS = {
     "blind": "exchanged pictures",
     EXCHANGED: "real minus exchanged",
 }
-IMAGE_KINDS = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
 
 
 def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lineages: int) -> str:
@@ -45,6 +44,7 @@ def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lin
         difference_charts=list(_difference_charts(numbers["differences"])),
         losses=_losses(inputs),
         leaning=_leaning(numbers["leave_one_out"], numbers["differences"]),
+        curation=curation(numbers.get("curation"), inputs.get("distribution")),
         funnel=funnel(numbers["ledger"]),
         generations=generations(samples),
         skills=_skills(samples),

@@ -72,6 +72,7 @@ def gather(config: ReportConfig, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "gates": {arm: scores[arm]["gates"] for arm in config.arms},
         "gates_passed": seen,
         "ledger": read_json(inputs["ledger"]) if "ledger" in inputs else {},
+        **({"curation": read_json(inputs["curation"])} if "curation" in inputs else {}),
         "cost": _cost(manifests),
         "versions": next(iter(manifests.values()))["versions"] if manifests else {},
         "provenance": {
@@ -148,7 +149,8 @@ def _sees(scores: Mapping[str, Any]) -> bool | None:
 
 
 def _cost(manifests: Mapping[str, Any]) -> dict[str, Any]:
-    usage = manifests.get("evolve", {}).get("metrics", {}).get("usage", {})
+    asked = [manifests[key]["metrics"].get("usage", {}) for key in ("curation", "evolve") if key in manifests]
+    usage = {key: sum(one.get(key, 0) for one in asked) for key in (asked[-1] if asked else ())}
     seconds = {key: receipt["seconds"] for key, receipt in manifests.items()}
     return {
         "teacher": usage,
@@ -163,5 +165,5 @@ STAGE = Stage(
     needs=("scores", "items", "manifest"),
     run=run,
     version="5",
-    accepts=("evolved", "ledger", "images", "losses"),
+    accepts=("evolved", "ledger", "images", "losses", "curation", "distribution"),
 )

@@ -9,6 +9,7 @@ from mmevol_core.stage import Stage
 
 STAGES = {
     "seed": "mmevol_dataengine.seed",
+    "curation": "mmevol_dataengine.curation",
     "evolve": "mmevol_dataengine.evolve",
     "mixture": "mmevol_dataengine.mixture",
     "benchmarks": "mmevol_eval.data",
@@ -19,7 +20,7 @@ STAGES = {
 }
 # What a user may say for several stages at once: stages=[dataengine]
 FAMILIES = {
-    "dataengine": ("seed", "evolve", "mixture"),
+    "dataengine": ("seed", "curation", "evolve", "mixture"),
     "train": ("pretrain", "finetune"),
     "evaluation": ("benchmarks", "evaluate"),
     "all": tuple(STAGES),

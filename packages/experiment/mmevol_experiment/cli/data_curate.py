@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from mmevol_core.config import fit
-from mmevol_core.errors import UserError, unknown
+from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, replacing, write_json
 from mmevol_experiment.charts_data import domains, standalone
-from mmevol_experiment.compose import choices, conf_folder
+from mmevol_experiment.compose import compose_groups
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="GROUP=FILE and SECTION.KEY=VALUE ...")]
 
@@ -34,9 +28,8 @@ def curate(
     """Join, check, complete and sort seed records: curation=default teacher=scripted unless said otherwise."""
     from mmevol_dataengine.curation import STAGE, CurationConfig
 
-    values = composed({"curation": "default", "teacher": "scripted"}, overrides or [])
-    section = {**values["curation"], "teacher": values["teacher"], "judge": values.get("judge")}
-    config = fit(CurationConfig, section, "curation")
+    values = compose_groups({"curation": "default", "teacher": "scripted"}, overrides or [])
+    config = fit(CurationConfig, {"teacher": values["teacher"], **values["curation"]}, "curation")
     if not images.is_dir():
         raise UserError(f"image folder not found: {images}; set --images")
     result = STAGE.run(config, {"seed": records, "images": images}, out)
@@ -54,7 +47,7 @@ def mix(
     """Mix instruction data by weights and caps, without records of ours: blend=table5 unless said otherwise."""
     from mmevol_dataengine.blend import Blend, BlendConfig
 
-    blend = Blend(fit(BlendConfig, composed({"blend": "table5"}, overrides or [])["blend"], "blend"))
+    blend = Blend(fit(BlendConfig, compose_groups({"blend": "table5"}, overrides or [])["blend"], "blend"))
     written = 0
     with replacing(out / "conversations.json") as file:
         for row in blend.rows():
@@ -67,35 +60,3 @@ def mix(
         print(f"{name:<18} {category['rows']:>9} rows  {100 * category['share']:5.1f} %")
     missing = f", missing: {', '.join(accounts['missing'])}" if accounts["missing"] else ""
     print(f"{written} rows in {out / 'conversations.json'}{missing}")
-
-
-def composed(groups: Mapping[str, str], overrides: Sequence[str]) -> dict[str, Any]:
-    """The files of some groups of conf/, each under its group's name, with overrides.
-
-    `GROUP=FILE` and `GROUP@SECTION=FILE` choose files, `SECTION.KEY=VALUE` sets a value.
-    """
-    chosen: dict[str, str] = {"paths": "default", **groups}
-    rest: list[str] = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        group = key.partition("@")[0]
-        if not equals:
-            raise UserError(f"cannot read {text!r}: write KEY=VALUE, for example teacher=openai")
-        if "." in key and "@" not in key:
-            if key.lstrip("+~").partition(".")[0] not in chosen:
-                raise unknown("config section", key.lstrip("+~").partition(".")[0], chosen)
-            rest.append(f"++{text}")
-        elif group not in groups:
-            raise unknown("config group", group, groups)
-        elif value not in choices(group):
-            raise unknown(group, value, choices(group), where=f"conf/{group}")
-        else:
-            chosen[key] = value
-    try:
-        with initialize_config_dir(config_dir=str(conf_folder()), version_base="1.3"):
-            config = hydra_compose(None, [*(f"+{key}={value}" for key, value in chosen.items()), *rest])
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"config: {str(error).splitlines()[0]}") from error
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}

@@ -41,6 +41,8 @@ def preview(
     from mmevol_experiment.experiment import prepare
 
     chosen = [*(overrides or []), "stages=[evolve]", f"evolve.limit={records}", "evolve.max_failed=1"]
+    if compose(chosen).get("curation"):
+        chosen.append(f"curation.limit={records}")
     run(chosen)
     job = prepare(compose(chosen)).jobs["evolve"]
     if job.done is None:
