@@ -17,7 +17,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import replacing, write_jsonl
 from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
 from mmevol_core.progress import Progress
-from mmevol_core.sample import Sample, to_dict
+from mmevol_core.sample import Sample, read_samples, to_dict
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine import tiny_world
 from mmevol_dataengine.check import read_quarantine, without
@@ -25,6 +25,9 @@ from mmevol_dataengine.contamination import Gate, GateConfig, Meeting
 from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_sample_rows, read_table
 
 Found = list[tuple[str, list[Meeting]]]  # id of a record, what it meets
+
+
+_OF_FILES = ("path", "image_root", "captions", "quarantine", "captions_alone", "limit")
 
 
 class SeedConfig(Config):
@@ -49,6 +52,10 @@ class SeedConfig(Config):
 
     @model_validator(mode="after")
     def _has_files(self) -> SeedConfig:
+        if self.source == "tiny_world":
+            ignored = [name for name in _OF_FILES if getattr(self, name) != SeedConfig.model_fields[name].default]
+            if ignored:
+                raise ValueError(f"{', '.join(ignored)} belong to files; source tiny_world reads none")
         rooted = self.image_root is not None or self.source == "parquet"
         if self.source != "tiny_world" and (self.path is None or not rooted):
             raise ValueError(f"source {self.source} needs path and image_root")
@@ -90,10 +97,7 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
         files["captions"] = config.captions
     metrics: dict[str, Any] = {"rows": total, "records": kept, "failed": dict(refused)}
     if gate:
-        met = _write_found(found, gate, out_dir)
-        files |= {role: out_dir / f"{role}.jsonl" for role in ("contaminated", "contaminated_items")}
-        gaps = {"benchmark_files": len(gate.files), "benchmark_files_unread": gate.skipped}
-        metrics["contamination"] = {"action": gate.config.action, **met, **gaps}
+        _account(gate, found, out_dir, files, metrics)
     return StageResult(files, metrics)
 
 
@@ -116,7 +120,17 @@ def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
     )
     files = {"seed": world.seed, "images": world.images, "captions": world.captions, "held_out": world.held_out}
     records = world.counts["seed_records"]
-    return StageResult(files, {"rows": records, "records": records, "failed": {}, **world.counts})
+    metrics: dict[str, Any] = {"rows": records, "records": records, "failed": {}, **world.counts}
+    if config.contamination:
+        gate, store, found = Gate(config.contamination), ImageStore(world.images, ImagePolicy(max_side=None)), Found()
+        rows = enumerate(read_samples(world.seed), start=1)
+        kept, refused = _write((_gated(row, number, gate, store, found) for number, row in rows), out_dir, records)
+        if not kept:
+            raise UserError(f"tiny world: none of {records} records is usable ({_named(refused)})", status=3)
+        files["failed"] = out_dir / "failed.jsonl"
+        metrics |= {"records": kept, "failed": dict(refused)}
+        _account(gate, found, out_dir, files, metrics)
+    return StageResult(files, metrics)
 
 
 def _examined(
@@ -159,6 +173,14 @@ def _gated(row: Sample | Failure, number: int, gate: Gate, store: ImageStore, fo
     if gate.config.action == "keep":
         return row
     return Failure(number, row.id, f"contaminated_{met[0].sign}", "meets a benchmark")
+
+
+def _account(gate: Gate, found: Found, out_dir: Path, files: dict[str, Path], metrics: dict[str, Any]) -> None:
+    """Add what met a benchmark to the stage's files and metrics."""
+    met = _write_found(found, gate, out_dir)
+    files |= {role: out_dir / f"{role}.jsonl" for role in ("contaminated", "contaminated_items")}
+    gaps = {"benchmark_files": len(gate.files), "benchmark_files_unread": gate.skipped}
+    metrics["contamination"] = {"action": gate.config.action, **met, **gaps}
 
 
 def _write_found(found: Found, gate: Gate, out_dir: Path) -> dict[str, dict[str, int]]:
