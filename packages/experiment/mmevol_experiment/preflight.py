@@ -16,11 +16,9 @@ def check(experiment: Experiment) -> None:
     """UserError that names everything missing; silent when all is there or nothing is left to do."""
     lacking = missing(experiment)
     if lacking:
-        name = experiment.config.name
-        raise UserError(
-            f"{name} cannot run on this machine, missing: {'; '.join(lacking)}. "
-            f"Provide them, or add scale=tiny to try the same pipeline with tiny stand-ins"
-        )
+        config = experiment.config
+        tiny = "" if config.requires.gpus == 0 else ", or add scale=tiny to try the same pipeline with tiny stand-ins"
+        raise UserError(f"{config.name} cannot run on this machine, missing: {'; '.join(lacking)}. Provide them{tiny}")
 
 
 def missing(experiment: Experiment) -> list[str]:
@@ -39,9 +37,11 @@ def missing(experiment: Experiment) -> list[str]:
         found += _blended({arm: config.mixtures[arm] for arm in config.arms})
     if "benchmarks" in pending:
         found += _paths("benchmarks", config.benchmarks, ("path",))
-    if "evolve" in pending:
-        found += _key("teacher", config.teacher)
-        found += _key("evolve.judge", config.evolve.get("judge") or {})
+    if pending & {"curation", "evolve"}:
+        found += _key("teacher", config.teacher, "export it, or choose teacher=scripted, which needs none")
+    for section, values in (("curation", config.curation or {}), ("evolve", config.evolve)):
+        if section in pending:
+            found += _key(f"{section}.judge", values.get("judge") or {}, "export it, or leave the judge out")
     if "evaluate" in pending:
         found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
     return found
@@ -89,6 +89,9 @@ def _paths(section: str, values: dict[str, Any], keys: tuple[str, ...]) -> list[
     ]
 
 
-def _key(section: str, endpoint: dict[str, Any]) -> list[str]:
+def _key(section: str, endpoint: dict[str, Any], how: str = "") -> list[str]:
+    """The environment variable that should hold an endpoint's key and does not."""
     name = endpoint.get("api_key_name")
-    return [f"key: environment variable {name} ({section}.api_key_name)"] if name and not has_secret(name) else []
+    if not name or has_secret(name):
+        return []
+    return [f"key: environment variable {name} ({section}.api_key_name{f'; {how}' if how else ''})"]
