@@ -10,7 +10,7 @@ from mmevol_core.sample import DIRECTIONS, QA, SKILLS, Box, Sample, Step, Text
 from mmevol_dataengine.prompts import FOLDER
 from mmevol_dataengine.prompts.mmevol_text import PROMPT_VERSION, evolve_prompt, score_prompt, system_prompt
 from mmevol_dataengine.verify import Case, Rules, findings
-from mmevol_dataengine.vocabulary import FORMATS, MANIPULATIONS
+from mmevol_dataengine.vocabulary import FORMATS
 
 ITEM = QA(id="1", question="What is it?", answer="A cat")
 SAMPLE = Sample(
@@ -73,7 +73,7 @@ def test_all_skills_and_manipulations_are_named_and_the_17_formats_are_offered()
     for direction in DIRECTIONS:
         prompt = evolve_prompt(SAMPLE, direction, {"q1": ITEM}, False)
         assert all(f"- {skill}:" in prompt for skill in SKILLS)
-        assert all(f"{name}_i(" in prompt for name in MANIPULATIONS)
+        assert all(f"{name}_i(" in prompt for name in ("grounding", "referring", "calculate", "ocr"))
     assert len(FORMATS) == 17
     assert all(f"- {name}:" in prompt for name in FORMATS)  # the last direction is interaction
 

@@ -52,11 +52,6 @@ class Picture:
     original_size: tuple[int, int]
     bytes: int
 
-    @property
-    def data_url(self) -> str:
-        """The data URL as text."""
-        return str(orjson.loads(orjson.dumps(self.url)))
-
 
 class ImageStore:
     """Opens images under one root. Prepared pictures are kept in a cache of at most `cache_mb`."""

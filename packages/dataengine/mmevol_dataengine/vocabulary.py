@@ -28,8 +28,6 @@ FORMATS = {  # MMEvol released prompts: the 17 formats of the interaction direct
 }
 BOX_FORMATS = ("region_selection", "object_region_matching", "relative_distance", "depth_order")  # ask about regions
 TEXT_FORMATS = ("text_detection", "text_translation")  # ask about text in the image
-MANIPULATIONS = ("grounding", "referring", "calculate", "ocr")  # MMEvol section 2.2
-POSITIONS = ("single", "top left", "top right", "lower left", "lower right")  # of a sub-image in a mosaic
 COLOURS = frozenset(
     [
         "red", "green", "blue", "yellow", "orange", "purple", "violet", "pink", "brown", "black", "white", "gray",

@@ -64,11 +64,6 @@ class Ask:
         """One of `words` that is none of `taken`."""
         return self.rng.choice([word for word in words if word not in taken])
 
-    def thing_of(self, *properties: str) -> Thing | None:
-        """A thing that has every one of the properties (names of `Thing` attributes), the asked one first."""
-        fit = [thing for thing in self.scene.things if all(getattr(thing, name) for name in properties)]
-        return self.thing if self.thing in fit else self.rng.choice(fit) if fit else None
-
 
 Maker = Callable[[Ask], Draft | None]
 

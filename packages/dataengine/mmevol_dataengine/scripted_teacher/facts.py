@@ -14,8 +14,6 @@ from mmevol_dataengine.scripted_teacher.scene import (
     SIZE_WORDS,
 )
 
-GAP = "___"
-
 
 @dataclass(frozen=True, slots=True)
 class Fact:
