@@ -219,10 +219,10 @@ def test_data_export_to_llava_and_import_again_keeps_the_questions(records, tmp_
 
 
 def test_data_export_to_parquet_keeps_every_record(records, tmp_path):
-    from mmevol_dataengine.export import from_parquet
+    from mmevol_dataengine.seeds import read_table
 
     assert mmevol("data", "export", records, tmp_path / "parquet")[0] == 0
-    assert [sample.id for sample in from_parquet(tmp_path / "parquet")] == ["r1", "r2"]
+    assert [sample.id for sample in read_table(tmp_path / "parquet", tmp_path)] == ["r1", "r2"]
 
 
 def test_the_teacher_serves_until_it_is_told_to_stop(tmp_path):

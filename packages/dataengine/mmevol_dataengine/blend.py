@@ -153,10 +153,10 @@ class Blend:
                     self._store.path(name)
                 except ImageFailure as failed:
                     raise BadRow(f"image_{failed.reason}", name) from failed
-        return _llava(row, names)
+        return llava_row(row, names)
 
 
-def _llava(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
+def llava_row(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
     """The row with LLaVA's keys; images without a mark get theirs at the beginning."""
     turns = [{"from": role, "value": text} for role, text in turns_of(row)]
     if images and not any("<image>" in turn["value"] for turn in turns):

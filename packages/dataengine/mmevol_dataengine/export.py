@@ -15,10 +15,15 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmevol_core.errors import UserError
 from mmevol_core.files import replacing, write_json, write_jsonl
 from mmevol_core.json_stream import json_rows
-from mmevol_core.sample import Sample, from_dict, to_dict
+from mmevol_core.sample import Sample, to_dict
+from mmevol_dataengine.blend import llava_row
 from mmevol_dataengine.check import names_in
+from mmevol_dataengine.seeds import BadRow, from_conversations
+
+Row = dict[str, Any]  # LLaVA's: id, image, conversations
 
 SHARD_ROWS = 20_000
 
@@ -73,7 +78,10 @@ Licences of the seed records: {licenses}. Items written by a model are also boun
 
 
 def to_parquet(samples: Iterable[Sample], out_dir: Path, shard_rows: int = SHARD_ROWS) -> int:
-    """Write `data/*.parquet` and a data set card; return the number of records. Memory holds one shard."""
+    """Write `data/*.parquet` and a data set card; return the number of records. Memory holds one shard.
+
+    Shards that a longer export left in the folder are removed, so that nobody reads the two as one.
+    """
     rows = iter(samples)
     records = items = number = 0
     licenses: set[str] = set()
@@ -83,20 +91,38 @@ def to_parquet(samples: Iterable[Sample], out_dir: Path, shard_rows: int = SHARD
         records += len(shard)
         items += sum(len(generation) for sample in shard for generation in sample.rounds)
         licenses |= {sample.license or "not stated" for sample in shard}
+    for shard_file in sorted((out_dir / "data").glob("evolved-*.parquet"))[number:]:
+        shard_file.unlink()
     card = _CARD.format(records=records, items=items, licenses=", ".join(sorted(licenses)))
     with replacing(out_dir / "README.md") as file:
         file.write(card.encode())
     return records
 
 
-def to_llama_factory(conversations: Path, out_dir: Path, name: str = "mmevol") -> int:
+def conversation_rows(path: Path) -> Iterator[Row]:
+    """Rows of LLaVA or ShareGPT JSON as LLaVA has them, with as many `<image>` marks as images.
+
+    Raises:
+        UserError: for the first row that is no conversation.
+    """
+    for number, row in enumerate(json_rows(path), start=1):
+        try:
+            if not isinstance(row, dict):
+                raise BadRow("not_an_object", f"a {type(row).__name__}")
+            from_conversations(row)
+        except BadRow as bad:
+            raise UserError(f"{path} row {number}: {bad}; `mmevol data mix` leaves such rows out") from bad
+        yield {"id": row.get("id", str(number)), **llava_row(row, list(names_in(row)))}
+
+
+def to_llama_factory(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -> int:
     """Write `NAME.json` and the `dataset_info.json` that makes it known; return the number of rows.
 
     Image paths stay relative: pass the image root as `media_dir`.
     """
     count = 0
     with replacing(out_dir / f"{name}.json") as file:
-        for row in json_rows(conversations):
+        for row in rows:
             file.write(b",\n" if count else b"[\n")
             row = {"id": row["id"], "images": list(names_in(row)), "conversations": row["conversations"]}
             file.write(orjson.dumps(row))
@@ -110,37 +136,22 @@ def to_llama_factory(conversations: Path, out_dir: Path, name: str = "mmevol") -
     return count
 
 
-def to_ms_swift(conversations: Path, out_dir: Path, name: str = "mmevol") -> int:
+def to_ms_swift(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -> int:
     """Write `NAME.jsonl` with `messages` and `images`; return the number of rows.
 
     Image paths stay relative: set ROOT_IMAGE_DIR to the image root.
     """
     roles = {"human": "user", "gpt": "assistant"}
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for row in json_rows(conversations):
+    def lines() -> Iterator[Row]:
+        for row in rows:
             turns = [{"role": roles.get(t["from"], t["from"]), "content": t["value"]} for t in row["conversations"]]
             yield {"id": row["id"], "messages": turns, "images": list(names_in(row))}
 
-    return write_jsonl(out_dir / f"{name}.jsonl", rows())
-
-
-def from_parquet(folder: Path) -> Iterator[Sample]:
-    """Read back what `to_parquet` wrote, shard by shard."""
-    for path in sorted((folder / "data").glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=1000):
-            for number, row in enumerate(batch.to_pylist(), start=1):
-                yield from_dict(_present(row), f"{path} row {number}")
+    return write_jsonl(out_dir / f"{name}.jsonl", lines())
 
 
 def _write(path: Path, shard: list[Sample]) -> None:
     table = pa.Table.from_pylist([to_dict(sample) for sample in shard], schema=SCHEMA)
     with replacing(path) as file:
         pq.write_table(table, file, compression="zstd")
-
-
-def _present(value: Any) -> Any:
-    """Parquet gives None for what was left out; the records' own defaults stand for that."""
-    if isinstance(value, dict):
-        return {key: _present(inner) for key, inner in value.items() if inner is not None}
-    return [_present(inner) for inner in value] if isinstance(value, list) else value

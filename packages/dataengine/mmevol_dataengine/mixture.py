@@ -54,7 +54,7 @@ def run(config: MixtureConfig, inputs: Mapping[str, Path], out_dir: Path) -> Sta
     path = out_dir / "conversations.json"
     with replacing(path) as file:
         file.write(b"[")
-        for row in _own_rows(config, inputs["evolved"], extra, counts):
+        for row in own_rows(config, inputs["evolved"], extra, counts):
             file.write(b",\n" if counts["rows_out"] else b"\n")
             file.write(orjson.dumps(row))
             counts["rows_out"] += 1
@@ -68,10 +68,10 @@ def run(config: MixtureConfig, inputs: Mapping[str, Path], out_dir: Path) -> Sta
     return StageResult({"conversations": path}, {**metrics, "blend": blend.as_dict()} if blend else metrics)
 
 
-def _own_rows(
+def own_rows(
     config: MixtureConfig, records: Path, extra: Mapping[str, Mapping[int, Sequence[QA]]], counts: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """The arm's rows, counted."""
+    """The arm's rows; `extra` holds eliminated items by record and round, `counts` is added to."""
     for sample in read_samples(records):
         counts["records_in"] += 1
         rounds = list(_generations(sample, config.arm, extra.get(sample.id, {})))

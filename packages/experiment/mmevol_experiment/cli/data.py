@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
@@ -15,11 +13,10 @@ import typer
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
 from mmevol_core.sample import Sample, read_samples
+from mmevol_experiment.cli.data_check import check
 from mmevol_experiment.cli.data_curate import curate, mix
+from mmevol_experiment.cli.data_export import export
 from mmevol_experiment.cli.data_figures import figures
-
-if TYPE_CHECKING:
-    from mmevol_core.images import ImageStore
 
 NOTHING_USABLE = 3
 data = typer.Typer(no_args_is_help=True, help="Validate, convert, count and look at records.")
@@ -50,27 +47,9 @@ class ImageCheck(StrEnum):
     decode = "decode"
 
 
-class Form(StrEnum):
-    """What records are written as."""
-
-    parquet = "parquet"
-    llava = "llava"
-    llama_factory = "llama_factory"
-    ms_swift = "ms_swift"
-
-
-class TrainingSample(StrEnum):
-    """What one training sample is."""
-
-    image_round = "image_round"
-    image = "image"
-    item = "item"
-    latest = "latest"
-
-
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (curate, mix, figures):
+    for command in (check, curate, mix, export, figures):
         data.command()(command)
     app.add_typer(data, name="data")
     app.command()(parse)
@@ -92,61 +71,6 @@ def parse(
     if items is None:
         raise UserError(f"parse {kind.value}: nothing in the text can be trusted", status=NOTHING_USABLE)
     _out(items)
-
-
-@data.command()
-def check(
-    path: Annotated[Path, typer.Argument(help="folder of pictures, or JSONL of records")],
-    images: Annotated[Path | None, typer.Option(help="records: image root")] = None,
-    named: Annotated[list[Path] | None, typer.Option("--data", help="folder: files that name its pictures")] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", help="folder: file for the whole report")] = None,
-    quarantine: Annotated[Path | None, typer.Option(help="folder: file for the list of bad pictures")] = None,
-    processes: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
-    strict: Annotated[bool, typer.Option(help="folder: duplicates are wrong too")] = False,
-) -> None:
-    """Open every picture below a folder, or of every record; exit 3 when one is bad."""
-    if path.is_dir():
-        from mmevol_experiment.cli.data_tree import check_folder
-
-        check_folder(path, named or [], as_json, quarantine, processes, strict=strict)
-    elif images is None:
-        raise UserError(f"{path} is no folder; to check records, give their image root with --images")
-    else:
-        _check_records(path, images)
-
-
-def _check_records(records: Path, images: Path) -> None:
-    from mmevol_core.images import ImageStore
-    from mmevol_dataengine.seeds import Failure, read_sample_rows
-
-    if not images.is_dir():
-        raise UserError(f"image folder not found: {images}; set --images")
-    store, good, bad = ImageStore(images), 0, Counter[str]()
-    for number, row in enumerate(read_sample_rows(records), start=1):
-        problem = (row.reason, row.detail) if isinstance(row, Failure) else _bad_image(row, store)
-        if problem is None:
-            good += 1
-            continue
-        bad[problem[0]] += 1
-        print(f"record {number} {row.id}: {problem[1]}")
-    named = "".join(f", {reason} {count}" for reason, count in bad.most_common())
-    print(f"{good + bad.total()} records: {good} good, {bad.total()} bad{named}")
-    if not good and not bad:
-        raise UserError(f"{records} holds no records", status=NOTHING_USABLE)
-    if bad:
-        raise UserError(f"{records}: {bad.total()} of {good + bad.total()} records are bad", status=NOTHING_USABLE)
-
-
-def _bad_image(sample: Sample, store: ImageStore) -> tuple[str, str] | None:
-    """Name and text of what is wrong with the first image that cannot be used."""
-    from mmevol_core.images import ImageFailure
-
-    for name in sample.images:
-        try:
-            store.load(name)
-        except ImageFailure as failure:
-            return f"image_{failure.reason}", str(failure)
-    return None
 
 
 @data.command("import")
@@ -179,41 +103,6 @@ def import_(
     out.mkdir(parents=True, exist_ok=True)
     result = STAGE.run(config, {}, out)
     print(f"{result.files['seed']}: {orjson.dumps(dict(result.metrics)).decode()}")
-
-
-@data.command()
-def export(
-    records: Annotated[
-        Path, typer.Argument(help="JSONL of records; for trainers also conversations.json of a mixture")
-    ],
-    out: Path,
-    form: Annotated[Form, typer.Option("--as")] = Form.parquet,
-    sample: Annotated[TrainingSample, typer.Option(help="trainers: what one sample is")] = TrainingSample.image_round,
-) -> None:
-    """Write records as Parquet for `datasets`, or as conversations for LLaVA, LLaMA-Factory or ms-swift."""
-    from mmevol_dataengine import export as forms
-
-    if form is Form.parquet:
-        print(f"{forms.to_parquet(read_samples(records), out)} records in {out}")
-        return
-    if form is Form.llava and records.suffix == ".json":
-        raise UserError(f"{records} is LLaVA JSON already; --as llava takes a JSONL of records")
-    path = records if records.suffix == ".json" else _conversations(records, out, sample)
-    if form is not Form.llava:
-        write = forms.to_llama_factory if form is Form.llama_factory else forms.to_ms_swift
-        print(f"{write(path, out)} rows in {out}")
-        if path != records:
-            path.unlink()
-
-
-def _conversations(records: Path, out: Path, sample: TrainingSample) -> Path:
-    """Every round of the records as LLaVA JSON, no format sentence added."""
-    from mmevol_dataengine.mixture import MixtureConfig, run
-
-    config = MixtureConfig(arm="evolved", short_answers="none", letter_answers=False, sample=sample.value)
-    result = run(config, {"evolved": records}, out)
-    print(f"{result.metrics['rows_out']} rows in {result.files['conversations']}")
-    return result.files["conversations"]
 
 
 @data.command()
