@@ -126,9 +126,19 @@ def test_self_instruct_answers_are_compared_loosely(said, gold, verdict):
     assert loose.right(loose.prepared(said, 2, False), loose.prepared(gold, 1, False), False) is verdict
 
 
-def test_rouge_l_is_the_f1_of_the_longest_common_subsequence():
-    # common: "the cat sat" (3); lengths 4 and 5: 2 x 3 / 9
-    assert loose.rouge_l("the black cat sat", "the cat sat on it") == pytest.approx(6 / 9)
+@pytest.mark.parametrize(
+    ("said", "gold", "score"),
+    [
+        ("the black cat sat", "the cat sat on it", 6 / 9),  # shared: the cat sat (3) of 4 and of 5: 2 x 3 / 9
+        ("a a b", "a b b", 1),  # words count once: a, b of a, b
+        ("the cat sat. it ran", "it ran. the cat sat", 1),  # sentence by sentence, whatever their order
+        ("b a. c", "a b. c", 2 / 3),  # one word of "a b" and "b a", and c: 2 of 3 on both sides
+        ("", "a", 0),
+        (".", "a", 0),
+    ],
+)
+def test_rouge_l_counts_the_words_shared_by_any_two_sentences_once(said, gold, score):
+    assert loose.rouge_l(said, gold) == pytest.approx(score, abs=1e-7)
 
 
 @pytest.mark.parametrize(

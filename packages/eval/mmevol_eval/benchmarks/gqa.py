@@ -5,7 +5,10 @@ Data: VLMEvalKit `GQA_TestDev_Balanced.tsv`, or a folder with the official `test
 Prompt: the question, then a request for a single word or phrase.
 Unparsed: nothing is; every reply is compared.
 Formula: share of replies equal to the answer. Kit: both sides stripped and in lower case. `official`: raw equality.
-`llava_submission` and `mmevol`: LLaVA's converter drops final periods and lowers the reply first.
+`llava_submission` and `mmevol`: LLaVA's converter drops final periods and lowers the reply first. With the official
+questions also every other official number: binary and open questions, structural and semantic types, steps, words,
+distribution; validity and plausibility where the choices file is there (eval.py prints 0 without it); consistency where
+the scored file holds the entailed questions too (`*all_questions.json`) and every one of them has a prediction.
 Source: Hudson and Manning 2019, the official eval.py; VLMEvalKit at e8e78f05, `ImageVQADataset`.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +35,7 @@ from mmevol_eval.benchmark import (
 )
 from mmevol_eval.grading import mmevol_prompts
 from mmevol_eval.grading.folder import find_image, one_file, optional_file
-from mmevol_eval.grading.tables import overall_and, percent
+from mmevol_eval.grading.tables import by_split_or_category, percent
 from mmevol_eval.grading.tsv import answers_of, read_items
 
 _NOT_STEPS = ("exist", "query: name", "choose name")  # final operations that the official count leaves out
@@ -44,7 +48,8 @@ def load(path: Path) -> Iterator[Item]:
         return
     choices_file = optional_file(path, "testdev_choices.json", "*choices*.json")
     choices = read_json(choices_file) if choices_file else {}
-    for index, question in read_json(one_file(path, "testdev_balanced_questions.json", "*questions*.json")).items():
+    questions = read_json(one_file(path, "testdev_balanced_questions.json", "*questions*.json"))
+    for index, question in questions.items():
         if question["isBalanced"]:
             yield Item(
                 index=str(index),
@@ -52,8 +57,28 @@ def load(path: Path) -> Iterator[Item]:
                 answer=question["answer"],
                 images=find_image(path, str(question["imageId"])),
                 cluster=str(question["imageId"]),
-                extra={**question, "choices": choices.get(index)},
+                extra={**question, "choices": choices.get(index), "entailed": _entailed(str(index), questions)},
             )
+
+
+def _entailed(index: str, questions: Mapping[str, Any]) -> dict[str, str | None]:
+    """Answers to the other questions that this one settles; None for one that the file does not hold."""
+    others = [other for other in questions[index].get("entailed", ()) if other != index]
+    return {other: questions[other]["answer"] if other in questions else None for other in others}
+
+
+def grade_with_entailed(
+    items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None
+) -> list[Graded]:
+    """Every item, with the share of its entailed questions that are right (None: not all were asked)."""
+    graded = []
+    for item in items:
+        verdict = grade(item, replies[item.index], rules, judge)
+        answers = item.extra.get("entailed") or {}
+        asked = bool(answers) and None not in answers.values() and answers.keys() <= replies.keys()
+        right = [_said(replies[other], rules) == answer for other, answer in answers.items()] if asked else []
+        graded.append(replace(verdict, detail={"entailed": sum(right) / len(right) if right else None}))
+    return graded
 
 
 def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
@@ -62,22 +87,21 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
         parsed = reply.strip()
         hits = [gold.strip().lower() == parsed.lower() for gold in answers_of(item.answer)]
         return Graded(item, sum(hits) / len(hits), parsed, "rule")
-    parsed = reply if rules == OFFICIAL else reply.rstrip(".").lower()
+    parsed = _said(reply, rules)
     return Graded(item, float(parsed == item.answer), parsed, "rule")
+
+
+def _said(reply: str, rules: str) -> str:
+    """A reply as eval.py gets it."""
+    return reply if rules == OFFICIAL else reply.rstrip(".").lower()
 
 
 def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
     """Accuracy in percent; with official questions also every other official number."""
     if not graded or "types" not in graded[0].item.extra:
-        rows = overall_and(graded, _split_or_category(graded))
-        return {"accuracy": rows["Overall"]} | rows
+        table = by_split_or_category(graded)
+        return {"accuracy": table["Overall"]} | table
     return _official(graded)
-
-
-def _split_or_category(graded: Sequence[Graded]) -> Any:
-    if any(row.item.split for row in graded):
-        return lambda row: [row.item.split]
-    return lambda row: [row.item.category] if row.item.category else []
 
 
 def _official(graded: Sequence[Graded]) -> dict[str, float]:
@@ -95,9 +119,12 @@ def _official(graded: Sequence[Graded]) -> dict[str, float]:
             means[name].append(value)
     result = {"accuracy": percent(row.score for row in graded), "binary": 0.0, "open": 0.0}
     result |= {name: percent(means[name]) for name in sorted(means)}
-    for name in ("valid", "plausible"):
+    for name, group in (("validity", "valid"), ("plausibility", "plausible")):
         if graded[0].item.extra["choices"]:
-            result[name] = percent(float(_belongs(row, name)) for row in graded)
+            result[name] = percent(float(_belongs(row, group)) for row in graded)
+    implying = [row for row in graded if row.item.extra["entailed"]]
+    if implying and all(row.detail.get("entailed") is not None for row in implying):
+        result["consistency"] = percent(row.detail["entailed"] for row in implying if row.score == 1)
     return result | {"distribution": _chi_square(graded) / 100}
 
 
@@ -137,6 +164,7 @@ BENCHMARK = Benchmark(
     load=load,
     prompt=mmevol_prompts.scripted,
     grade=grade,
+    group=grade_with_entailed,
     scores=scores,
     headline=lambda rules: Headline("accuracy"),
 )

@@ -50,7 +50,7 @@ def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
 def _columns(rows: Sequence[Graded]) -> dict[str, float]:
     model = sum(row.detail["model"] for row in rows) / len(rows)
     reference = sum(row.detail["reference"] for row in rows) / len(rows)
-    columns = {MAIN: 100 * model / reference if reference else 0.0, "VLM Score": 10 * model}
+    columns = {MAIN: model / reference * 100 if reference else 0.0, "VLM Score": 10 * model}
     columns["GPT4 Score"] = 10 * reference
     return {name: round(value * 10) / 10 for name, value in columns.items()}
 

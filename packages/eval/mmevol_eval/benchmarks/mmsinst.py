@@ -4,8 +4,9 @@ Data: a folder with the official questions (`*questions*.json` or `.jsonl`: ques
 source, markers of mazes) and images in `images/`.
 Prompt: the question, then (no space) a request to end in `The answer is <answer>.`
 Unparsed: nothing is; every reply is compared. A maze reply without a marker scores 0.
-Formula: share of right answers per source, `SUMMARY` questions left out (their ROUGE-L is reported); mazes: mean share
-of the route's markers that the reply names. Headline: plain mean over the sources.
+Formula: share of right answers per source, `SUMMARY` questions left out (their ROUGE-L, as the package `rouge` has it,
+is reported over all and by source); mazes: mean share of the route's markers that the reply names. Headline: plain mean
+over the sources.
 `official` drops units by the parts of speech of spaCy's small English model and accepts WordNet synonyms; it is the
 default where both are installed. `without_nlp`, the default elsewhere, drops the one word after a lone number and knows
 no synonyms. The protocol beside a score says which it was.
@@ -73,14 +74,22 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
 
 
 def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
-    """`mean` over sources and the accuracy of each, in percent; ROUGE-L of summaries (0..1)."""
+    """`mean` over sources and the accuracy of each, in percent; `summary_rouge_l` (0..1), and `SOURCE|...` of each."""
     groups: dict[str, list[Graded]] = defaultdict(list)
     for row in graded:
         groups[row.item.category].append(row)
     table = {name: _accuracy(rows) for name, rows in sorted(groups.items())}
     result = {"mean": sum(table.values()) / len(table)} | table
-    summaries = [row.detail["rouge_l"] for row in graded if row.score is None]
-    return result | ({"summary_rouge_l": sum(summaries) / len(summaries)} if summaries else {})
+    result |= _rouge("summary_rouge_l", graded)
+    for name, rows in sorted(groups.items()):
+        result |= _rouge(f"{name}|summary_rouge_l", rows)
+    return result
+
+
+def _rouge(name: str, rows: Sequence[Graded]) -> dict[str, float]:
+    """The mean over summaries under that name, nothing where there are none."""
+    found = [row.detail["rouge_l"] for row in rows if row.score is None]
+    return {name: sum(found) / len(found)} if found else {}
 
 
 def _accuracy(rows: Sequence[Graded]) -> float:
@@ -91,7 +100,7 @@ def _accuracy(rows: Sequence[Graded]) -> float:
 BENCHMARK = Benchmark(
     name="MMSInst",
     aliases=("Multi-modal-Self-instruct", "MMSI"),
-    version="2",  # 2: `without_nlp` drops the word after a lone number
+    version="3",  # 2: `without_nlp` drops the word after a lone number; 3: ROUGE-L by sentences, as officially
     official_here=loose.nlp_here,
     notes="without_nlp: no parts of speech, no synonyms; official needs spaCy's en_core_web_sm and nltk's WordNet",
     rules=(WITHOUT_NLP, OFFICIAL, VLMEVALKIT, MMEVOL),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from mmevol_eval.benchmark import MMEVOL, Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.tables import overall_and
+from mmevol_eval.grading.tables import by_split_or_category
 from mmevol_eval.grading.tsv import answers_of, read_items
 from mmevol_eval.grading.vqa import accuracy, normalise
 
@@ -31,8 +31,6 @@ BENCHMARK = Benchmark(
     load=read_items,
     prompt=mmevol_prompts.short,
     grade=grade,
-    scores=lambda graded, rules: overall_and(
-        graded, lambda row: [row.item.split or row.item.category] if row.item.split or row.item.category else []
-    ),
+    scores=lambda graded, rules: by_split_or_category(graded),
     headline=lambda rules: Headline("Overall"),
 )

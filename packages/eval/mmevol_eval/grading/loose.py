@@ -10,6 +10,7 @@ from typing import Any
 from mmevol_core.errors import UserError
 
 TOLERANCE = 0.05  # relative error that still counts as the same number
+ROUGE_FLOOR = 1e-8  # keeps the F1 of no shared word at 0
 _FINAL = re.compile(r"the answer is (.*?)(?:\.\s|$)")
 _NUMBER = re.compile(r"\d[\d,]*\.?\d+")  # two or more digits, as in the source
 _MARKER = re.compile(r"[A-Za-z][0-9]|[0-9][A-Za-z]")
@@ -131,17 +132,43 @@ def _synonyms(said: str, gold: str) -> bool:
 
 
 def rouge_l(said: str, gold: str) -> float:
-    """F1 of the longest common subsequence of words, 0..1; 0 for an empty reply."""
-    left, right_words = said.split(), gold.split()
-    common = _common(left, right_words)
-    return 2 * common / (len(left) + len(right_words)) if common else 0.0
+    """Summary-level ROUGE-L F1 (0..1) as the package `rouge` 1.0.1 computes it; 0 for an empty reply.
+
+    Sentences end at periods and words count once: shared are the words that stand in the longest common subsequence
+    of any pair of sentences.
+    """
+    found, wanted = _sentences(said), _sentences(gold)
+    if not found or not wanted:
+        return 0.0
+    shared: set[str] = set()
+    for sentence in found:
+        for other in wanted:
+            shared.update(_common(sentence, other))
+    precision = len(shared) / len({word for sentence in wanted for word in sentence})
+    recall = len(shared) / len({word for sentence in found for word in sentence})
+    return 2 * precision * recall / (precision + recall + ROUGE_FLOOR)
 
 
-def _common(left: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
-    row = [0] * (len(other) + 1)
+def _sentences(text: str) -> list[list[str]]:
+    """Words by sentence; a blank sentence is one empty word, as in the source."""
+    return [sentence.split() or [""] for sentence in text.split(".") if sentence]
+
+
+def _common(left: Sequence[str], right_words: Sequence[str]) -> list[str]:
+    """Words of a longest common subsequence, from the end; at a tie the right side's last word is left out first."""
+    lengths = [[0] * (len(right_words) + 1)]
     for word in left:
-        above, row = row, [0]
-        for place, candidate in enumerate(other):
-            row.append(above[place] + 1 if word == candidate else max(above[place + 1], row[place]))
-    return row[-1]
+        above, row = lengths[-1], [0]
+        for place, other in enumerate(right_words):
+            row.append(above[place] + 1 if word == other else max(above[place + 1], row[place]))
+        lengths.append(row)
+    words, i, j = [], len(left), len(right_words)
+    while i and j:
+        if left[i - 1] == right_words[j - 1]:
+            words.append(left[i - 1])
+            i, j = i - 1, j - 1
+        elif lengths[i - 1][j] > lengths[i][j - 1]:
+            i -= 1
+        else:
+            j -= 1
+    return words

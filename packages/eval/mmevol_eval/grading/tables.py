@@ -56,10 +56,14 @@ def all_correct(graded: Iterable[Graded], key: Callable[[Graded], Hashable]) -> 
 def by_split(graded: Sequence[Graded]) -> dict[str, float]:
     """Accuracy as in the kit's multiple-choice table: Overall, each l2-category, each category, per split.
 
-    Names are those of the table, preceded by `SPLIT|` when the data has splits; `Overall` alone is over all rows.
+    Names are those of the table, preceded by `SPLIT|` when the data has splits; `Overall` alone is over all rows. Rows
+    whose split is empty where others have one stand in that `Overall` only.
     """
     result = {"Overall": percent(row.score for row in graded)}
-    for split, rows in sorted(grouped(graded, lambda row: row.item.split).items(), key=lambda pair: str(pair[0])):
+    splits = grouped(graded, lambda row: row.item.split)
+    for split, rows in sorted(splits.items(), key=lambda pair: str(pair[0])):
+        if not split and len(splits) > 1:
+            continue
         prefix = f"{split}|" if split else ""
         result[f"{prefix}Overall"] = percent(row.score for row in rows)
         for attribute in ("l2_category", "category"):
@@ -67,6 +71,13 @@ def by_split(graded: Sequence[Graded]) -> dict[str, float]:
             for name in sorted(str(name) for name in names if name):
                 result[f"{prefix}{ABBREVIATIONS.get(name, name)}"] = percent(row.score for row in names[name])
     return result
+
+
+def by_split_or_category(graded: Sequence[Graded]) -> dict[str, float]:
+    """Overall, and every split where the data has splits, else every category (the kit's table of short answers)."""
+    if any(row.item.split for row in graded):
+        return overall_and(graded, lambda row: [row.item.split] if row.item.split else [])
+    return overall_and(graded, lambda row: [row.item.category] if row.item.category else [])
 
 
 def overall_and(graded: Sequence[Graded], names: Callable[[Graded], Iterable[str]]) -> dict[str, float]:

@@ -120,7 +120,7 @@ def answers_of(text: str) -> list[str]:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return [text]
-    return [str(part) for part in value] if isinstance(value, list) else [text]
+    return [str(part) for part in value] if isinstance(value, list) and value else [text]
 
 
 class Encoded(Sequence[Image]):
