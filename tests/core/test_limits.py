@@ -6,7 +6,7 @@ import pytest
 
 from mmevol_core import limits
 from mmevol_core.errors import UserError
-from mmevol_core.limits import Breaker, Budget, Rate, Window
+from mmevol_core.limits import Breaker, Budget, Purse, Rate, Window
 from mmevol_core.transport import retry_after
 
 
@@ -68,7 +68,7 @@ def test_a_rate_spreads_requests_evenly_after_a_burst_of_one_second(monkeypatch)
 
 def test_a_budget_waits_for_requests_in_flight_before_it_says_no():
     async def work() -> None:
-        budget = Budget(1.0, 0.5)
+        budget = Budget(1.0, Purse(0.5))
         await budget.hold(0.4)
         second = asyncio.create_task(budget.hold(0.4))
         await asyncio.sleep(0)

@@ -89,9 +89,7 @@ class Asker(ABC):
             while (found := self._journal.get(request.key)) is None:
                 flying = self._flying.get(request.key)
                 if flying is None:
-                    if note:
-                        self._journal.note(note)
-                    await self._fetch(request)
+                    await self._fetch(request, note)
                     cached = False
                 else:
                     self.stats.shared += 1
@@ -108,12 +106,16 @@ class Asker(ABC):
                 self.stats.failures[failure.reason] += 1
             raise
 
-    async def _fetch(self, request: Request) -> None:
+    async def _fetch(self, request: Request, note: str | None) -> None:
         """Attempt until the journal has the answer; whoever asks for the same key meanwhile waits for this future."""
+        if note:
+            self._journal.note(note)  # before the answer, whose commit keeps it
         flying = self._flying[request.key] = asyncio.get_running_loop().create_future()
         try:
             await self._until_answered(request)
         except (ChatFailure, UserError) as error:
+            if note:
+                self._journal.note(note, -1)  # refused without a schema, too: it was not the schema
             flying.set_exception(error)
             flying.exception()  # there may be nobody else to see it
             raise

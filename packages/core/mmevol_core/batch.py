@@ -10,65 +10,26 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
-
-import orjson
+from typing import TYPE_CHECKING, Any, Self
 
 from mmevol_core.asker import Asker
+from mmevol_core.batch_files import PATH, RETRYABLE, Draft, Job, close_book, open_book, read_line
 from mmevol_core.endpoint import BatchSettings, Endpoint
 from mmevol_core.errors import UserError
-from mmevol_core.files import read_json, write_json
 from mmevol_core.journal import Attempt, Journal
 from mmevol_core.limits import Budget
-from mmevol_core.messages import NO_STRUCTURE, ChatFailure, Request, read_completion, refuses_structure
+from mmevol_core.messages import ChatFailure, Request
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+    from openai.types import Batch
 
-PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 ENDED = {"completed", "expired", "cancelled"}  # an expired or cancelled batch has the lines that were done before
-RETRYABLE = {"batch_expired", "batch_cancelled", "batch_missing"}
-RETRIES = 5  # of one call to the server, by the SDK with growing pauses
+RETRIES = 5  # of one call to the server, with growing pauses
 LINES_AT_ONCE = 500  # answers that share a commit
-
-
-@dataclass
-class Job:
-    """One batch. `tag` finds it on the server when this process died between submitting it and noting its id."""
-
-    tag: str
-    keys: list[str]
-    file: str
-    id: str | None = None
-    submitted: float = 0.0
-
-
-class Draft:
-    """An input file that is being filled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.keys, self.touched = path, list[str](), time.monotonic()
-        self._file = path.open("wb")
-
-    def add(self, request: Request) -> None:
-        """Append one request."""
-        head = b'{"custom_id":"%s","method":"POST","url":"%s","body":' % (request.key.hex().encode(), PATH.encode())
-        self._file.write(head + request.body + b"}\n")
-        self.keys.append(request.key.hex())
-        self.touched = time.monotonic()
-
-    def full(self, settings: BatchSettings) -> bool:
-        """Whether it must be submitted now."""
-        return len(self.keys) >= settings.max_requests or self._file.tell() >= settings.max_mb << 20
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
 
 
 class BatchChat(Asker):
@@ -81,22 +42,28 @@ class BatchChat(Asker):
     def __init__(self, endpoint: Endpoint, journal: Journal, api_key: str | None = None) -> None:
         super().__init__(endpoint, journal, api_key)
         self._settings = endpoint.batch or BatchSettings()
-        self._state = journal.path.with_name(journal.path.name + ".batches.json")
-        self._waiting: dict[str, asyncio.Future[str | None]] = {}  # key to the class of its failure, None: answered
         self._jobs: list[Job] = []
+        self._adopted: set[str] = set()  # tags of jobs that an earlier process submitted
         self._drafts: list[Draft] = []
+        self._keys: set[str] = set()  # of the book's waiting ones that this client answers
 
     async def __aenter__(self) -> Self:
         import openai
 
         base = self.endpoint.base_url
         self._client: AsyncOpenAI = openai.AsyncOpenAI(base_url=base, api_key=self._key or "none", max_retries=RETRIES)
-        self._budget = Budget(self.endpoint.max_usd, self._journal.counts.usd)
-        if self._state.exists():
-            self._jobs = [Job(**job) for job in read_json(self._state)]
+        self._budget = Budget(self.endpoint.max_usd, self._journal.purse(self.endpoint.model))
+        self._book = open_book(self._journal.path)
+        try:
+            self._jobs = self._book.take(base)
             await self._guarded(self._adopt())
+        except UserError:
+            self._leave()
+            await self._client.close()
+            raise
         for job in self._jobs:
-            self._waiting.update((key, asyncio.get_running_loop().create_future()) for key in job.keys)
+            for key in job.keys:
+                self._wait_for(key)
         self._serving = asyncio.create_task(self._guarded(self._serve()))
         self._serving.add_done_callback(self._pass_on)
         return self
@@ -110,7 +77,18 @@ class BatchChat(Asker):
         for draft in self._drafts:
             draft.close()
             draft.path.unlink(missing_ok=True)
+        self._leave()
         await self._client.close()
+
+    def _leave(self) -> None:
+        self._book.taken.difference_update(job.tag for job in self._jobs)
+        for key in self._keys:
+            self._book.waiting.pop(key, None)
+        close_book(self._book)
+
+    def _wait_for(self, key: str) -> None:
+        self._keys.add(key)
+        self._book.waiting[key] = asyncio.get_running_loop().create_future()
 
     @property
     def rows_in_flight(self) -> int:
@@ -118,84 +96,101 @@ class BatchChat(Asker):
         return self._settings.max_requests
 
     async def _until_answered(self, request: Request) -> None:
-        key, worst = request.key.hex(), self._usd(request.prompt_tokens, self.endpoint.max_tokens)
+        worst = self._usd(request.prompt_tokens, self.endpoint.max_tokens)
         last = ""
         for _ in range(self.endpoint.max_attempts):
-            await self._budget.hold(worst)
-            try:
-                if self._serving.done():
-                    self._serving.result()
-                if key not in self._waiting:
-                    self._waiting[key] = asyncio.get_running_loop().create_future()
-                    self._draft().add(request)
-                error = await asyncio.shield(self._waiting[key])
-            finally:
-                self._budget.settle(worst, 0.0)
+            error = await self._attempted(request, worst)
             if error is None:
                 return
             last = error
-            if not (error in RETRYABLE or error in {"http_429", "not_json"} or error.startswith("http_5")):
+            if not (error in RETRYABLE or error.startswith("http_5")):
                 raise ChatFailure(error)
         raise ChatFailure(last, f"the last of {self.endpoint.max_attempts} attempts")
+
+    async def _attempted(self, request: Request, worst: float) -> str | None:
+        """Put a question into a batch, unless it is in one already, and wait for what comes of it."""
+        key, waiting, held = request.key.hex(), self._book.waiting, 0.0
+        if key not in waiting:
+            await self._budget.hold(worst)
+            held = worst
+        try:
+            if self._serving.done():
+                self._serving.result()
+            if key not in waiting:
+                self._wait_for(key)
+                self._draft().add(request, worst)
+            return await asyncio.shield(waiting[key])
+        finally:
+            self._budget.settle(held, 0.0)
 
     def _usd(self, prompt_tokens: float, completion_tokens: float) -> float:
         return self.endpoint.usd(prompt_tokens, completion_tokens) * self._settings.price
 
     def _draft(self) -> Draft:
         if not self._drafts or self._drafts[-1].full(self._settings):
-            path = self._journal.path.with_name(f"{self._journal.path.name}.{uuid.uuid4().hex}.batch.jsonl")
-            self._drafts.append(Draft(path))
+            self._drafts.append(Draft(self._journal.path))
         return self._drafts[-1]
 
     def _pass_on(self, task: asyncio.Task[None]) -> None:
         """Whatever ended the service ends everybody's waiting."""
         error = None if task.cancelled() else task.exception()
-        for future in self._waiting.values():
-            if not future.done():
-                if error is None:
-                    future.cancel()
-                else:
-                    future.set_exception(error)
-                    future.exception()  # some wait for nobody
+        for future in (self._book.waiting[key] for key in self._keys):
+            if future.done():
+                continue
+            if error is None:
+                future.cancel()
+            else:
+                future.set_exception(error)
+                future.exception()  # some wait for nobody
 
-    async def _guarded(self, work: Any) -> None:
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """Turn the SDK's errors into one line."""
         import openai
 
+        kept = "batches under way are noted, run the same command again to go on"
         try:
             await work
         except openai.APIStatusError as error:
             key = self.endpoint.api_key_name or "api_key_name (no key was sent)"
-            hint = f"; check {key}" if error.status_code in {401, 403} else "; check base_url and model"
-            raise UserError(f"{self.endpoint.base_url}: batch request answered {error.status_code}{hint}") from error
-        except openai.APIConnectionError as error:
+            hint = f"check {key}" if error.status_code in {401, 403} else "check base_url and model"
+            busy = error.status_code == 429 or error.status_code >= 500
             raise UserError(
-                f"no connection to {self.endpoint.base_url}: {error}; batches under way are noted, "
-                "run the same command again to go on"
+                f"{self.endpoint.base_url}: batch request answered {error.status_code}; {kept if busy else hint}"
             ) from error
+        except openai.APIConnectionError as error:
+            raise UserError(f"no connection to {self.endpoint.base_url}: {error}; {kept}") from error
 
     async def _adopt(self) -> None:
         """Find the ids of jobs whose submission was not noted; drop those that never reached the server."""
         lost = {job.tag: job for job in self._jobs if job.id is None}
-        if lost:
-            async for batch in self._client.batches.list(limit=100):
-                job = lost.pop((batch.metadata or {}).get("tag", ""), None)
-                if job is not None:
-                    job.id = batch.id
-                if not lost:
-                    break
-        self._jobs = [job for job in self._jobs if job.id is not None]
-        self._note()
+        for tag, batch in (await self._found(set(lost))).items():
+            lost.pop(tag).id = batch.id
+        for job in lost.values():
+            self._jobs.remove(job)
+            self._book.drop(job)
+        for job in self._jobs:
+            self._adopted.add(job.tag)
+            self._budget.purse.held += job.usd
+        self._book.note()
 
-    def _note(self) -> None:
-        write_json(self._state, [vars(job) for job in self._jobs])
+    async def _found(self, tags: set[str]) -> dict[str, Batch]:
+        """Batches on the server that were submitted with these tags."""
+        found: dict[str, Batch] = {}
+        if tags:
+            async for batch in self._client.batches.list(limit=100):
+                tag = (batch.metadata or {}).get("tag", "")
+                if tag in tags:
+                    found[tag] = batch
+                if len(found) == len(tags):
+                    break
+        return found
 
     async def _serve(self) -> None:
         """Submit what is due, look at what is under way, for ever."""
         looked = 0.0
         while True:
             while self._drafts and self._due(self._drafts[0]):
-                await self._submit(self._drafts.pop(0))
+                await self._submit(self._drafts[0])
             if time.monotonic() - looked >= self._settings.poll_s:
                 looked = time.monotonic()
                 for job in list(self._jobs):
@@ -207,24 +202,43 @@ class BatchChat(Asker):
 
     async def _submit(self, draft: Draft) -> None:
         draft.close()
-        job = Job(uuid.uuid4().hex, draft.keys, draft.path.name)
-        uploaded = await self._client.files.create(file=draft.path, purpose="batch")
+        url = self.endpoint.base_url
+        job = Job(uuid.uuid4().hex, draft.keys, draft.path.name, url=url, usd=draft.usd)
+        self._drafts.remove(draft)
         self._jobs.append(job)
-        self._note()  # before it costs anything
-        batch = await self._client.batches.create(
-            input_file_id=uploaded.id, endpoint=PATH, completion_window="24h", metadata={"tag": job.tag}
-        )
+        uploaded = await self._client.files.create(file=draft.path, purpose="batch")
+        self._book.jobs.append(job)
+        self._book.taken.add(job.tag)
+        self._book.note()  # before it costs anything
+        batch = await self._created(job, uploaded.id)
         job.id, job.submitted = batch.id, time.time()
-        self._note()
+        self._book.note()
         self.stats.requests += len(job.keys)
         draft.path.unlink()
 
+    async def _created(self, job: Job, file_id: str) -> Batch:
+        """Create the batch once. A call that failed may have reached the server, so look before calling again."""
+        import openai
+
+        once = self._client.with_options(max_retries=0).batches
+        for attempt in range(RETRIES + 1):
+            try:
+                return await once.create(
+                    input_file_id=file_id, endpoint=PATH, completion_window="24h", metadata={"tag": job.tag}
+                )
+            except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
+                if attempt == RETRIES:
+                    raise
+                await asyncio.sleep(min(0.5 * 2**attempt, 8.0))
+                if found := await self._found({job.tag}):
+                    return found[job.tag]
+        raise AssertionError("unreachable")
+
     async def _look(self, job: Job) -> None:
-        batch = await self._client.batches.retrieve(job.id or "")
+        batch = await self._retrieved(job)
         if batch.status == "failed":
             said = batch.errors.data[0].message if batch.errors and batch.errors.data else "no reason given"
-            self._jobs.remove(job)
-            self._note()
+            self._end(job)
             raise UserError(f"the server refused batch {batch.id}: {said}; lower batch.max_requests or batch.max_mb")
         if batch.status not in ENDED:
             return
@@ -235,33 +249,36 @@ class BatchChat(Asker):
         rest = "batch_missing" if batch.status == "completed" else f"batch_{batch.status}"
         for key in missing:
             self._tell(key, rest)
-        self._jobs.remove(job)  # only now: all its answers are committed
-        self._note()
+        self._end(job)  # only now: all its answers are committed
+
+    async def _retrieved(self, job: Job) -> Batch:
+        import openai
+
+        try:
+            return await self._client.batches.retrieve(job.id or "")
+        except openai.NotFoundError as error:
+            raise UserError(
+                f"{self.endpoint.base_url} knows no batch {job.id}, which was submitted from here; check base_url and "
+                f"the key, or delete {self._book.path} to ask, and pay, again"
+            ) from error
+
+    def _end(self, job: Job) -> None:
+        self._jobs.remove(job)
+        self._book.drop(job)
+        if job.tag in self._adopted:
+            self._budget.settle(job.usd, 0.0)
 
     async def _fetch_file(self, file_id: str, job: Job, missing: set[str]) -> None:
         content = await self._client.files.content(file_id)
-        for lines in _chunks(content.content.splitlines(), LINES_AT_ONCE):
-            read = [self._attempt(orjson.loads(line), job) for line in lines]
-            known = [attempt for attempt in read if attempt.key.hex() in missing]
-            await asyncio.gather(*(self._journal.put(attempt) for attempt in known))
-            for attempt in known:
-                missing.discard(attempt.key.hex())
+        lines = content.content.splitlines()
+        for start in range(0, len(lines), LINES_AT_ONCE):
+            read = (read_line(line, job, self.endpoint) for line in lines[start : start + LINES_AT_ONCE])
+            known = {attempt.key.hex(): attempt for attempt in read if attempt and attempt.key.hex() in missing}
+            await asyncio.gather(*(self._journal.put(attempt) for attempt in known.values()))
+            for key, attempt in known.items():
+                missing.discard(key)
                 self._count(attempt)
-                self._tell(attempt.key.hex(), attempt.error)
-
-    def _attempt(self, line: dict[str, Any], job: Job) -> Attempt:
-        response, failed = line.get("response") or {}, line.get("error") or {}
-        raw, status = orjson.dumps(response.get("body")), int(response.get("status_code") or 0)
-        done = read_completion(raw) if status == 200 else None
-        error = None if done else failed.get("code") or ("refused" if status == 400 else f"http_{status}")
-        error = "not_json" if error == "http_200" else error
-        if error and self.endpoint.structured and refuses_structure(status, raw):
-            error = NO_STRUCTURE
-        tokens = (done.prompt_tokens, done.completion_tokens) if done else (0, 0)
-        key = bytes.fromhex(line["custom_id"])
-        latency, usd = time.time() - job.submitted, self._usd(*tokens)
-        return Attempt(key=key, status=status, error=error, latency_s=latency, raw=raw, prompt_tokens=tokens[0],
-                       completion_tokens=tokens[1], usd=usd)  # fmt: skip
+                self._tell(key, attempt.error)
 
     def _count(self, attempt: Attempt) -> None:
         stats = self.stats
@@ -275,11 +292,7 @@ class BatchChat(Asker):
             stats.errors[attempt.error] += 1
 
     def _tell(self, key: str, error: str | None) -> None:
-        future = self._waiting.pop(key, None)
+        self._keys.discard(key)
+        future = self._book.waiting.pop(key, None)
         if future is not None and not future.done():
             future.set_result(error)
-
-
-def _chunks(lines: list[bytes], size: int) -> Iterator[list[bytes]]:
-    for start in range(0, len(lines), size):
-        yield lines[start : start + size]

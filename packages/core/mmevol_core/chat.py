@@ -46,7 +46,7 @@ class Chat(Asker):
         self._transport = Transport(end, self._key)
         self.window = Window(end.concurrency)
         self._requests, self._tokens = Rate(end.rpm), Rate(end.tpm)
-        self._budget = Budget(end.max_usd, self._journal.counts.usd)
+        self._budget = Budget(end.max_usd, self._journal.purse(end.model))
         self._breaker = Breaker(end.patience_s, f"{end.base_url} ({end.model})")
         self._stopped = asyncio.Event()
         return self
@@ -62,17 +62,17 @@ class Chat(Asker):
         return self.endpoint.concurrency + self.endpoint.concurrency // 4 + 1
 
     async def _until_answered(self, request: Request) -> None:
-        tries = 0
+        tries = waits = 0
         while True:
             outcome = await self._attempt(request)
             if outcome.error is None:
                 return
             if not outcome.retryable:
                 raise ChatFailure(outcome.error, outcome.detail)
-            tries += outcome.status != 429
+            tries, waits = tries + outcome.counts, waits + 1
             if tries >= self.endpoint.max_attempts:
                 raise ChatFailure(outcome.error, f"{tries} attempts, the last: {outcome.detail}")
-            pause = min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S) * random.uniform(0.5, 1)
+            pause = min(FIRST_PAUSE_S * 2 ** min(waits, 7), LONGEST_PAUSE_S) * random.uniform(0.5, 1)
             await self._sleep(outcome.pause_s or pause)
 
     async def _attempt(self, request: Request) -> Outcome:
@@ -81,17 +81,17 @@ class Chat(Asker):
         await self._sleep(max(self._requests.reserve(1), self._tokens.reserve(tokens)))
         worst = end.usd(request.prompt_tokens, end.max_tokens)
         await self._hold(worst)
-        spent = used = 0.0
+        spent, used = 0.0, 0.0
         try:
             async with self.window:
                 self._check()
                 self.stats.requests += 1
                 outcome = await self._transport.post(request.body)
                 done = outcome.completion
-                if done is not None:
+                if done is not None and done.counted:
                     spent, used = end.usd(done.prompt_tokens, done.completion_tokens), _sum(done)
-                elif outcome.billed:
-                    spent = worst
+                elif done is not None or outcome.billed:
+                    spent, used = worst, tokens  # as much as it can have been: nobody says how much it was
                 # The slot is kept until the commit: a killed process loses no more answers than there are slots.
                 await self._record(request.key, outcome, spent)
         finally:
@@ -119,6 +119,7 @@ class Chat(Asker):
             prompt_tokens=tokens[0],
             completion_tokens=tokens[1],
             usd=usd,
+            model=self.endpoint.model,
         )
         try:
             await self._journal.put(attempt)

@@ -19,9 +19,11 @@ from types import TracebackType
 from typing import IO
 
 from mmevol_core.errors import UserError
+from mmevol_core.limits import Purse
 
 VERSION = 1
 NOTE = "note: "  # begins the names of notes among the sums
+SPENT = "usd of "  # begins the names of sums of one model
 CHECKPOINT_EVERY = 4096  # rows between two transfers of the log into the database
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, raw BLOB NOT NULL, latency_s REAL NOT NULL);
@@ -48,6 +50,7 @@ class Attempt:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float = 0.0
+    model: str = ""  # that was paid
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Journal:
         self._waiting: list[Attempt] = []
         self._new: dict[bytes, Attempt] = {}  # answers of `_waiting`, readable before their commit
         self._commit: asyncio.Future[None] | None = None
+        self._noted = False  # something that no commit has kept yet
+        self._purses: dict[str, Purse] = {}
         self._since_checkpoint = 0
         self._checkpoint: threading.Thread | None = None
         try:
@@ -115,11 +120,20 @@ class Journal:
     @property
     def notes(self) -> dict[str, int]:
         """What was noted, and how often."""
-        return {name.removeprefix(NOTE): int(n) for name, n in self._totals.items() if name.startswith(NOTE)}
+        return {name.removeprefix(NOTE): int(n) for name, n in self._totals.items() if name.startswith(NOTE) and n > 0}
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, times: int = 1) -> None:
         """Count something worth knowing for the whole life of the journal; kept with the next commit."""
-        self._totals[NOTE + text] = self._totals.get(NOTE + text, 0) + 1
+        self._totals[NOTE + text] = self._totals.get(NOTE + text, 0) + times
+        self._noted = True
+
+    def purse(self, model: str) -> Purse:
+        """What a model has cost; money that no model was named for counts for each."""
+        if model not in self._purses:
+            named = {name: usd for name, usd in self._totals.items() if name.startswith(SPENT)}
+            unnamed = max(0.0, self.counts.usd - sum(named.values()))
+            self._purses[model] = Purse(named.get(SPENT + model, 0.0) + unnamed)
+        return self._purses[model]
 
     def get(self, key: bytes) -> tuple[bytes, float] | None:
         """The raw answer and its latency in seconds, or None."""
@@ -165,7 +179,7 @@ class Journal:
             UserError: the disk is full or gone; nothing committed before is lost.
         """
         rows, self._waiting, self._new = self._waiting, [], {}
-        if not rows:
+        if not (rows or self._noted):
             return
         now = time.time()
         totals = self._totals.copy()
@@ -186,7 +200,7 @@ class Journal:
                 f"cannot write the journal {self.path}: {error}; free some disk space and run the same command again, "
                 f"at least {self.counts.answers} answers are kept"
             ) from error
-        self._totals = totals
+        self._totals, self._noted = totals, False
         self._move_log(len(rows))
 
     def _move_log(self, rows: int) -> None:
@@ -233,6 +247,9 @@ def _add(totals: dict[str, float], rows: list[Attempt], answers: int) -> None:
         ("usd", sum(row.usd for row in rows)),
     ):
         totals[name] = totals.get(name, 0) + value
+    for row in rows:
+        if row.model and row.usd:
+            totals[SPENT + row.model] = totals.get(SPENT + row.model, 0) + row.usd
 
 
 def _columns(row: Attempt, now: float) -> tuple[object, ...]:

@@ -91,12 +91,19 @@ class Rate:
         return max(0.0, wait)
 
 
-class Budget:
-    """Money: what was spent in the life of the journal, what requests in flight may cost, and the hard limit."""
+class Purse:
+    """Money of one model in one journal: spent in its life, and held for requests in flight, whoever sends them."""
 
-    def __init__(self, most_usd: float | None, spent_usd: float) -> None:
-        self.most, self.spent, self.held = most_usd, spent_usd, 0.0
-        self._freed = asyncio.Event()
+    def __init__(self, spent_usd: float) -> None:
+        self.spent, self.held = spent_usd, 0.0
+        self.waiting: list[asyncio.Future[None]] = []  # for money to be freed
+
+
+class Budget:
+    """The hard limit that one client sets to a purse."""
+
+    def __init__(self, most_usd: float | None, purse: Purse) -> None:
+        self.most, self.purse = most_usd, purse
 
     async def hold(self, usd: float) -> None:
         """Set aside what a request may cost at most; near the limit, wait for requests in flight to cost less.
@@ -104,21 +111,27 @@ class Budget:
         Raises:
             UserError: when the request does not fit any more.
         """
-        while self.most is not None and self.spent + self.held + usd > self.most:
-            if not self.held:
+        purse = self.purse
+        while self.most is not None and purse.spent + purse.held + usd > self.most:
+            if not purse.held:
                 raise UserError(
-                    f"budget reached: {self.spent:.4f} of max_usd={self.most:g} spent and the next request may cost "
+                    f"budget reached: {purse.spent:.4f} of max_usd={self.most:g} spent and the next request may cost "
                     f"{usd:.4f}; raise max_usd and run the same command again, nothing paid for is lost"
                 )
-            self._freed.clear()
-            await self._freed.wait()
-        self.held += usd
+            freed = asyncio.get_running_loop().create_future()
+            purse.waiting.append(freed)
+            await freed
+        purse.held += usd
 
     def settle(self, held: float, spent: float) -> None:
         """Replace what was held by what was really spent."""
-        self.held = max(0.0, self.held - held) if self.held - held > 1e-12 else 0.0
-        self.spent += spent
-        self._freed.set()
+        purse = self.purse
+        purse.held = purse.held - held if purse.held - held > 1e-12 else 0.0
+        purse.spent += spent
+        waiting, purse.waiting = purse.waiting, []
+        for freed in waiting:
+            if not freed.done():
+                freed.set_result(None)
 
 
 class Breaker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,19 @@ TOKENS_PER_IMAGE = 765  # a 1024x1024 picture in four tiles, OpenAI's published 
 
 NO_STRUCTURE = "no_structure"  # the reason when a server does not take `response_format`
 _STRUCTURE = re.compile(rb"response_format|json_schema|structured|guided|schema", re.IGNORECASE)
+# OpenAI's code and vLLM's, SGLang's and llama.cpp's words; "Request too large" comes with 429, and for ever
+_TOO_LONG = re.compile(
+    rb"context_length_exceeded|context length|context window|context size|request too large|prompt is too long",
+    re.IGNORECASE,
+)
+MOST_TOKENS = 10**9  # of one answer; a larger count is a server's mistake
 
 
 class ChatFailure(Exception):  # noqa: N818 - a row's failure, not a defect
     """One row has no answer; `reason` is what a ledger counts.
 
-    Reasons: refused (400, or the model declined), no_structure (the server takes no schema), timeout, connection,
-    cut_body, not_json, http_<status>, not_unicode.
+    Reasons: refused (400, or the model declined), too_long (for the model's context or the account's limit),
+    no_structure (the server takes no schema), timeout, connection, cut_body, not_json, http_<status>, not_unicode.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -118,6 +125,11 @@ def build(messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, 
         raise ChatFailure("not_unicode", str(error)) from error
 
 
+def too_long(status: int, raw: bytes) -> bool:
+    """Whether a server's error says that this request can never fit."""
+    return status in {400, 413, 422, 429, 500} and _TOO_LONG.search(raw) is not None
+
+
 def refuses_structure(status: int, raw: bytes) -> bool:
     """Whether a server's error says that it does not take `response_format`."""
     return status in {400, 422, 501} and _STRUCTURE.search(raw) is not None
@@ -144,6 +156,11 @@ class Completion:
     completion_tokens: int
     finish_reason: str
 
+    @property
+    def counted(self) -> bool:
+        """Whether the server said how many tokens it took."""
+        return self.prompt_tokens + self.completion_tokens > 0
+
     def reply(self, latency_s: float, cached: bool) -> Reply:
         """The answer.
 
@@ -158,17 +175,42 @@ class Completion:
 def read_completion(raw: bytes) -> Completion | None:
     """Read a response body in OpenAI's format; None when it is anything else (a proxy's page, a cut body)."""
     try:
-        body = orjson.loads(raw)
+        body = _loads(raw)
         choice = body["choices"][0]
-        message, reason = choice["message"], choice.get("finish_reason") or ""
-        content = message.get("content")
-        usage = body.get("usage") or {}
-        tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        message, reason = choice["message"], str(choice.get("finish_reason") or "")
+        content, refusal = message.get("content"), message.get("refusal")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
     if isinstance(content, list):  # some servers return parts
-        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
-    declined = reason == "content_filter" or (content is None and bool(message.get("refusal")))
-    if not isinstance(content, str) and not declined and content is not None:
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(text for text in texts if isinstance(text, str))
+    declined = reason == "content_filter" or (not content and bool(refusal))
+    if reason == "error" or not (isinstance(content, str) or content is None or declined):
+        return None  # OpenRouter's reason for an answer that broke off
+    return Completion(None if declined else content or "", *_usage(body.get("usage")), reason)
+
+
+def status_within(raw: bytes) -> int | None:
+    """The status of an error that a router has sent with status 200: `{"error": {"code": 429, ...}}`."""
+    try:
+        code = _loads(raw)["error"]["code"]
+    except (ValueError, KeyError, IndexError, TypeError):
         return None
-    return Completion(None if declined else content or "", *tokens, reason)
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def _loads(raw: bytes) -> Any:
+    """Parse JSON; half of a surrogate pair, which a cut answer may end with, becomes a replacement character."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        if b"\\ud" not in raw.lower():
+            raise
+        return json.loads(json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _usage(usage: Any) -> tuple[int, int]:
+    """Tokens of prompt and completion; zeros where the server says nothing that can be believed."""
+    counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (int(n) if isinstance(n, int | float) and 0 <= n <= MOST_TOKENS else 0 for n in counts)
+    return prompt, completion

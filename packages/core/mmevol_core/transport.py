@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import email.utils
+import math
 import time
 from dataclasses import dataclass
+from datetime import UTC
 
 import aiohttp
 
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
-from mmevol_core.messages import NO_STRUCTURE, Completion, read_completion, refuses_structure
+from mmevol_core.messages import (
+    NO_STRUCTURE,
+    Completion,
+    read_completion,
+    refuses_structure,
+    status_within,
+    too_long,
+)
 
 RETRYABLE = {408, 409, 425, 429}  # and every 5xx
+REDIRECTS = {301, 302, 303, 307, 308}
+LARGEST = 16 << 20  # bytes of a body; an answer has some thousands
 LONGEST_PAUSE_S = 600.0  # a Retry-After beyond this is not believed
 KEPT_OF_FAILURE = 2048  # bytes of a failed body that go to the journal
 
@@ -32,6 +43,12 @@ class Outcome:
     unreachable: bool = False  # no connection at all
     pause_s: float = 0.0  # Retry-After
     fatal: UserError | None = None  # no other request can succeed either
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts as one of the attempts of its request: being told or made to wait does not."""
+        told_to_wait = self.status == 429 or (self.status == 503 and self.pause_s > 0)
+        return not (told_to_wait or self.unreachable)
 
     @property
     def detail(self) -> str:
@@ -63,9 +80,9 @@ class Transport:
         """Send one request; every failure is an outcome, not an exception."""
         began, status = time.perf_counter(), 0
         try:
-            async with self._session.post(self._url, data=body) as response:
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
                 status = response.status
-                raw = await response.read()
+                raw = await _read(response)
                 return self._read(response, raw, time.perf_counter() - began)
         except TimeoutError:
             return Outcome(
@@ -92,16 +109,19 @@ class Transport:
             )
 
     def _read(self, response: aiohttp.ClientResponse, raw: bytes, latency: float) -> Outcome:
-        status = response.status
+        status, kept = response.status, raw[:KEPT_OF_FAILURE]
         if 200 <= status < 300:
             completion = read_completion(raw)
-            if completion is None:
-                return Outcome(status, "not_json", raw[:KEPT_OF_FAILURE], latency, retryable=True, billed=True)
-            return Outcome(status, None, raw, latency, completion)
-        kept = raw[:KEPT_OF_FAILURE]
-        fatal = self._fatal(status, raw)
+            if completion is not None:
+                return Outcome(status, None, raw, latency, completion)
+            status = status_within(raw) or status
+            if status < 300:
+                return Outcome(status, "not_json", kept, latency, retryable=True, billed=True)
+        fatal = self._fatal(status, raw, response.headers.get("location", ""))
         if fatal is not None:
             return Outcome(status, f"http_{status}", kept, latency, fatal=fatal)
+        if too_long(status, raw):
+            return Outcome(status, "too_long", kept, latency)
         overloaded = status == 429 or status >= 500
         if self._endpoint.structured and refuses_structure(status, raw):
             return Outcome(status, NO_STRUCTURE, kept, latency)
@@ -115,7 +135,7 @@ class Transport:
             pause_s=retry_after(response.headers.get("retry-after-ms"), response.headers.get("retry-after")),
         )
 
-    def _fatal(self, status: int, raw: bytes) -> UserError | None:
+    def _fatal(self, status: int, raw: bytes, location: str) -> UserError | None:
         """What stops the whole run, told without the key."""
         end, where = self._endpoint, f"{self._url} answered {status}"
         key = f"the environment variable {end.api_key_name}" if end.api_key_name else "api_key_name (no key was sent)"
@@ -123,6 +143,8 @@ class Transport:
             return UserError(f"{where}: access denied to {end.model!r}; check {key}")
         if status == 404:
             return UserError(f"{where}: no such address or no model {end.model!r}; check base_url and model")
+        if status in REDIRECTS:
+            return UserError(f"{where}, a redirection to {location!r}; write the address that answers into base_url")
         if status == 402 or (status == 429 and b"insufficient_quota" in raw):
             return UserError(f"{where}: the account has no credit left; top it up and run the same command again")
         return None
@@ -130,15 +152,33 @@ class Transport:
 
 def retry_after(milliseconds: str | None, value: str | None) -> float:
     """Seconds to wait that a server asked for, between 0 and `LONGEST_PAUSE_S`; 0 when it did not ask."""
-    seconds = 0.0
-    try:
-        if milliseconds:
-            seconds = float(milliseconds) / 1000
-        elif value:
-            seconds = float(value)
-    except ValueError:
+    seconds = _number(milliseconds, 1000)
+    if seconds is None:
+        seconds = _number(value, 1)
+    if seconds is None:
         try:
-            seconds = email.utils.parsedate_to_datetime(value or "").timestamp() - time.time()
+            date = email.utils.parsedate_to_datetime(value or "")
         except ValueError:
             return 0.0
-    return min(max(seconds, 0.0), LONGEST_PAUSE_S) if seconds == seconds else 0.0
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
+    return min(max(seconds, 0.0), LONGEST_PAUSE_S)
+
+
+def _number(text: str | None, unit: float) -> float | None:
+    """A header's number in `unit`s, None when it has none."""
+    try:
+        number = float(text or "") / unit
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, if it is no longer than `LARGEST`."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise aiohttp.ClientPayloadError(f"a body of more than {LARGEST >> 20} MB")
+    return b"".join(parts)
