@@ -12,7 +12,8 @@ from support.tiny_models import PINPOINTS, SPECIAL, tokenizer, world
 from mmevol_core.errors import UserError
 from mmevol_train import dataset
 from mmevol_train.conversation import chat_template
-from mmevol_train.dataset import Conversations, Reading, corpus_digest, read_corpus
+from mmevol_train.dataset import Conversations, corpus_digest, read_corpus
+from mmevol_train.rows import Reading
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_second_start_does_not_tokenise_again(mixed, tmp_path, reading, monkey
     def never(*_):
         raise AssertionError("tokenised again")
 
-    monkeypatch.setattr(dataset, "_batch", never)
+    monkeypatch.setattr(dataset, "_batches", never)
     same(read_corpus(*mixed, reading, 0.5, tmp_path / "rows"), first)
 
 

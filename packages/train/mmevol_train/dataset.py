@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,51 +14,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
-from tokenizers import Tokenizer
 from torch.utils.data import Dataset
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, file_digest
 from mmevol_core.json_stream import json_rows
-from mmevol_train.anyres import Pinpoints, grid
-from mmevol_train.conversation import (
-    IGNORED,
-    IMAGE,
-    BadRow,
-    Encoded,
-    LabelMode,
-    Rendered,
-    SpecialText,
-    clean,
-    encode,
-    render_answer,
-    render_mmevol,
-    render_plain,
-    special_tokens,
-    template,
-)
-from mmevol_train.corpus import BATCH_ROWS, Corpus, Picture, Refused, Row, in_memory, read, to_batch, write
-from mmevol_train.images import Views, cut, image_size, locate_image, read_views
-from mmevol_train.labels import newline_ids, row_problem
+from mmevol_train.anyres import grid
+from mmevol_train.conversation import IGNORED, IMAGE, BadRow
+from mmevol_train.corpus import BATCH_ROWS, Corpus, Picture, Refused, Row, in_memory, read, write
+from mmevol_train.images import Views, cut, locate_image, read_views
+from mmevol_train.rows import Maker, Reading, begin_sharing, shared_batch
 
-CORPUS_VERSION = 2  # raise when rows are made in another way
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How rows become tokens: the tokenizer with its template, the geometry of pictures, and what is refused."""
-
-    tokenizer: Tokenizer
-    template: str
-    jinja: str
-    system: str | None
-    stage: str  # pretrain | finetune
-    mode: LabelMode
-    special_text: SpecialText
-    max_length: int
-    pinpoints: Pinpoints
-    tile: int
-    patch: int
+CORPUS_VERSION = 3  # raise when rows are made in another way
 
 
 def read_corpus(
@@ -99,13 +65,15 @@ def _batches(path: Path, images: Path, reading: Reading, workers: int) -> Iterat
     """Rows in parts, in the order of the file."""
     parts = _parts(json_rows(path))
     if workers < 2:
+        maker = Maker(images, reading)
         for start, rows in parts:
-            yield _batch(start, rows, images, reading)
+            yield maker.batch(start, rows)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # the reading, tokenizer and all, is sent once
+    with ProcessPoolExecutor(workers, get_context("spawn"), begin_sharing, (images, reading)) as pool:
         waiting: deque[Future[tuple[int, pa.RecordBatch, Refused]]] = deque()
         for start, rows in parts:
-            waiting.append(pool.submit(_batch, start, rows, images, reading))
+            waiting.append(pool.submit(shared_batch, start, rows))
             if len(waiting) > 2 * workers:  # what is read ahead is held in memory
                 yield waiting.popleft().result()
         while waiting:
@@ -118,18 +86,6 @@ def _parts(rows: Iterable[Any]) -> Iterator[tuple[int, list[Any]]]:
     while part := list(islice(iterator, BATCH_ROWS)):
         yield start, part
         start += len(part)
-
-
-def _batch(start: int, stored: list[Any], images: Path, reading: Reading) -> tuple[int, pa.RecordBatch, Refused]:
-    rows, refused = [], Refused(Counter(), {})
-    sizes: dict[str, tuple[int, int]] = {}
-    special = special_tokens(reading.tokenizer)
-    for number, row in enumerate(stored, start):
-        try:
-            rows.append(_row(number, row, images, reading, sizes, special))
-        except BadRow as problem:
-            refused.add(number, str(problem))
-    return len(stored), to_batch(rows), refused
 
 
 class Conversations(Dataset[dict[str, Any]]):
@@ -187,69 +143,6 @@ def blank_row(slot: int, reading: Reading) -> dict[str, Any]:
         "ids": np.full(tokens, slot, np.int64), "labels": np.full(tokens, IGNORED, np.int64), "views": [views],
         "sizes": [(reading.tile, reading.tile)], "row": -1,
     }  # fmt: skip
-
-
-def _row(
-    number: int, row: Any, images: Path, reading: Reading, sizes: dict[str, tuple[int, int]], special: tuple[str, ...]
-) -> Row:
-    if row_problem(row):
-        raise BadRow(row_problem(row))
-    names = _image_names(row)
-    encoded = _encoded(_rendered(row, bool(names), reading, special), reading)
-    ids = np.array(encoded.ids, np.int32)
-    supervised = np.array(encoded.supervised, bool)
-    slots = ids == reading.tokenizer.token_to_id(IMAGE)
-    if int(slots.sum()) != len(names):
-        raise BadRow(f"{len(names)} images for {int(slots.sum())} placeholders")
-    pictures = tuple(_picture(name, images, reading, sizes) for name in names)
-    result = Row(number, ids, supervised & ~slots, pictures, str(row.get("id") or ""), _source(names))
-    if result.length > reading.max_length:
-        raise BadRow("longer than max_length")
-    if not result.supervised[1:].any():
-        raise BadRow("nothing supervised")
-    return result
-
-
-def _source(names: list[str]) -> str:
-    """Where a row comes from, as far as its first picture's path says."""
-    if not names:
-        return "text"
-    folder, _, rest = names[0].partition("/")
-    return folder if rest else "images"
-
-
-def _image_names(row: Mapping[str, Any]) -> list[str]:
-    value = row.get("image") or []
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-        raise BadRow("`image` is neither a path nor a list of paths")
-    return names
-
-
-def _rendered(row: Mapping[str, Any], has_image: bool, reading: Reading, special: tuple[str, ...]) -> Rendered:
-    turns = row["conversations"]
-    if reading.mode == "answer":
-        return render_answer(turns, reading.jinja, special, reading.special_text)
-    shape = template(reading.template)
-    cleaned = [{**turn, "value": clean(turn["value"], special, reading.special_text)} for turn in turns]
-    if reading.stage == "pretrain":
-        return render_plain(cleaned, shape.start, has_image)
-    return render_mmevol(cleaned, shape, has_image, reading.system)
-
-
-def _encoded(rendered: Rendered, reading: Reading) -> Encoded:
-    extra: tuple[int, ...] = ()
-    if reading.mode == "mmevol":
-        extra = newline_ids(reading.tokenizer, template(reading.template), reading.mode, reading.stage)
-    return encode(rendered, reading.tokenizer, extra)
-
-
-def _picture(name: str, images: Path, reading: Reading, sizes: dict[str, tuple[int, int]]) -> Picture:
-    if name not in sizes:
-        sizes[name] = image_size(images, name)
-    width, height = sizes[name]
-    tokens = grid(width, height, reading.pinpoints, reading.tile, reading.patch).tokens
-    return Picture(name, (width, height), tokens)
 
 
 def _refuse_too_many(path: Path, corpus: Corpus, max_bad_share: float) -> None:

@@ -16,20 +16,18 @@ from mmevol_core.errors import UserError, unknown
 from mmevol_core.files import read_json
 from mmevol_train.conversation import (
     BadRow,
-    Encoded,
     Rendered,
     Span,
     Template,
     chat_template,
-    encode,
     render_answer,
     render_mmevol,
     render_plain,
     special_tokens,
     template,
     union,
-    with_image_token,
 )
+from mmevol_train.encoding import Encoded, encode, with_image_token
 
 STAGES = ("pretrain", "finetune")
 MODES = ("answer", "mmevol")
