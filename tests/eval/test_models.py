@@ -1,46 +1,30 @@
-"""The batch engine on random weights: same answers in any batch, each picture prepared once, both template families."""
+"""The batch engine on random weights: same answers in any batch, each picture seen once, both template families."""
 
 from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 from support import tiny_llava
+from support.prompts import answers, picture, prompts
 
 from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Message
-from mmevol_eval.models import Prompt, decoding_of
+from mmevol_eval.models import Prompt, decoding_of, pictures
+from mmevol_eval.models.decoding import Decoder
 from mmevol_eval.models.local import LocalModel
+from mmevol_eval.models.pictures import Picture
+from mmevol_eval.models.rendering import Ready
 
 
 @pytest.fixture(scope="module", params=["qwen2", "llama3"])
 def checkpoint(request, tmp_path_factory):
     return tiny_llava.save(tmp_path_factory.mktemp(request.param), request.param)
-
-
-def picture(color, size=(64, 64)):
-    buffer = io.BytesIO()
-    Image.new("RGB", size, color).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def prompts():
-    red, wide = picture("red"), picture("blue", (128, 64))
-    return [
-        Prompt("a", Message((red, "What color is it?"))),
-        Prompt("b", Message((wide, "Is it red or blue, and which of the two is it not?"))),
-        Prompt("c", Message(("No picture: what is red?",))),
-        Prompt("d", Message((red, wide, "Compare the two."))),
-        Prompt("e", Message((red, "Color?"), system="Answer in one word.")),
-    ]
-
-
-def answers(model, asked):
-    return {reply.key: reply.text for reply in model.answer(asked)}
 
 
 def test_answers_do_not_depend_on_the_batch(checkpoint):
@@ -49,23 +33,117 @@ def test_answers_do_not_depend_on_the_batch(checkpoint):
     assert big == answers(LocalModel(checkpoint, batch_size=1, max_new_tokens=4), prompts()[::-1])
 
 
-def test_the_answer_is_what_transformers_generates_for_the_processors_own_inputs(checkpoint):
-    model = LocalModel(checkpoint, max_new_tokens=6)
-    ask = prompts()[1]
-    content = [{"type": "image"}, {"type": "text", "text": ask.message.parts[1]}]
-    processor = model._processor
-    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    image = Image.open(io.BytesIO(ask.message.images[0])).convert("RGB")
-    inputs = processor(images=image, text=text, return_tensors="pt", add_special_tokens=False)
-    tokens = model._model.generate(**inputs, max_new_tokens=6, do_sample=False)
-    expected = processor.tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
-    assert answers(model, [ask]) == {"b": expected}
+def test_two_batches_at_work_give_what_one_at_a_time_gives(checkpoint):
+    asked = [replace(one, key=f"{one.key}{number}") for number in range(6) for one in prompts()]
+    one = answers(LocalModel(checkpoint, batch_size=4, max_new_tokens=4), asked)
+    assert one == answers(LocalModel(checkpoint, batch_size=4, max_new_tokens=4, threads=2), asked)
+    torch.set_num_threads(1)
 
 
-def test_a_picture_is_prepared_once_for_all_its_questions(checkpoint):
-    model = LocalModel(checkpoint, max_new_tokens=1)
+def generated(model, ask, **settings):
+    """What Transformers' own processor and `generate` make of a prompt without us."""
+    content = [
+        {"type": "text", "text": one} if isinstance(one, str) else {"type": "image"} for one in ask.message.parts
+    ]
+    messages = [{"role": "user", "content": content}]
+    if ask.message.system:
+        messages.insert(0, {"role": "system", "content": ask.message.system})
+    text = model._processor.apply_chat_template(messages, add_generation_prompt=True)
+    images = [Image.open(io.BytesIO(data)).convert("RGB") for data in ask.message.images]
+    inputs = model._processor(images=images or None, text=text, return_tensors="pt", add_special_tokens=False)
+    tokens = model._model.generate(**inputs.to(model._model.dtype), do_sample=False, **settings)
+    return model._tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_answer_is_what_transformers_generates_for_the_processors_own_inputs(checkpoint, beams):
+    model = LocalModel(checkpoint, max_new_tokens=6, beams=beams)
+    expected = {ask.key: generated(model, ask, max_new_tokens=6, num_beams=beams) for ask in prompts()}
+    assert answers(model, prompts()) == expected
+    assert model.decoding["beams"] == beams
+
+
+def test_answers_that_end_early_leave_the_batch_and_the_others_go_on_as_they_would(checkpoint):
+    model = LocalModel(checkpoint, max_new_tokens=12)
+    ready, _ = model._renderer.render(prompts())
+    views, _ = model._pictures.prepare(picture for one in ready for picture in one.pictures)
+    free = Decoder(model._model, [], 0).greedy(model._embed(ready, views), 12).tokens
+    ends = sorted({int(free[0, 0]), int(free[1, 1]), int(free[2, 3])})  # answers now end at the first of these
+    decoder = Decoder(model._model, ends, 0)
+    sizes = []
+    hook = model._model.register_forward_pre_hook(
+        lambda _, __, given: sizes.append(len(given["attention_mask"])), with_kwargs=True
+    )
+    made = decoder.greedy(model._embed(ready, views), 12).tokens
+    hook.remove()
+    assert sizes[0] == 5 and sizes[-1] < 5
+    for row, one in enumerate(ready):
+        inputs = model._embed([one], views)
+        alone = model._model.generate(
+            input_ids=inputs.ids, inputs_embeds=inputs.embeddings, attention_mask=inputs.mask,
+            max_new_tokens=12, do_sample=False, eos_token_id=ends, pad_token_id=0,
+        )[0, len(one.tokens) :]  # fmt: skip
+        assert made[row, : len(alone)].tolist() == alone.tolist()
+        assert not made[row, len(alone) :].any()
+
+
+def test_a_penalty_in_the_generation_config_counts(checkpoint, tmp_path):
+    folder = tmp_path / "penalty"
+    shutil.copytree(checkpoint, folder)
+    config = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(config | {"repetition_penalty": 1.7}))
+    model = LocalModel(folder, max_new_tokens=8)
+    expected = {ask.key: generated(model, ask, max_new_tokens=8) for ask in prompts()}
+    assert answers(model, prompts()) == expected
+    assert expected != answers(LocalModel(checkpoint, max_new_tokens=8), prompts())
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_in_bfloat16_the_self_test_passes_and_answers_come(checkpoint, beams):
+    model = LocalModel(checkpoint, batch_size=3, max_new_tokens=4, beams=beams, dtype=torch.bfloat16)
+    assert answers(model, prompts()).keys() == set("abcde")
+    assert model.decoding["precision"] == "bfloat16"
+    alone = LocalModel(checkpoint, batch_size=1, max_new_tokens=1, beams=beams, dtype=torch.bfloat16)
+    first = {ask.key: generated(alone, ask, max_new_tokens=1, num_beams=beams) for ask in prompts()}
+    assert answers(alone, prompts()) == first
+
+
+def test_a_picture_is_seen_once_for_all_its_questions(checkpoint):
+    model = LocalModel(checkpoint, batch_size=4, max_new_tokens=1)
+    seen = []
+    hook = model._model.model.vision_tower.register_forward_pre_hook(
+        lambda _, given, named: seen.append(len((given or tuple(named.values()))[0])), with_kwargs=True
+    )
     answers(model, [Prompt(str(n), Message((picture("red"), f"What is {n}?"))) for n in range(20)])
+    hook.remove()
+    assert seen == [2]  # the whole picture, and its one tile
     assert len(model._pictures) == 1
+
+
+def test_pictures_beyond_the_room_for_them_are_seen_again(checkpoint, monkeypatch):
+    asked = [Prompt(f"{n}{c}", Message((picture(c), f"What is {n}?"))) for n in range(3) for c in ("red", "blue")]
+    free = answers(LocalModel(checkpoint, batch_size=1, max_new_tokens=3), asked)
+    monkeypatch.setattr(pictures, "CACHE_BYTES", 1)
+    model = LocalModel(checkpoint, batch_size=1, max_new_tokens=3)
+    assert answers(model, asked) == free
+    assert len(model._pictures) == 1
+
+
+def test_a_batch_holds_prompts_about_as_long_and_of_them_those_of_one_picture_together():
+    def ready(key, length, *keys):
+        return Ready(key, [1] * length, tuple(Picture(key, b"", (1, 1), 1) for key in keys), 20)
+
+    made = [ready("a", 101, "x"), ready("b", 102, "y"), ready("c", 103, "x"), ready("d", 300, "y"), ready("e", 100)]
+    made.sort(key=lambda one: one.order, reverse=True)
+    assert [one.key for one in made] == ["d", "b", "c", "a", "e"]
+
+
+def test_a_picture_whose_end_is_missing_fails_by_name_and_only_its_questions(checkpoint):
+    cut = picture("green", (512, 512))[:-300]
+    asked = [Prompt("cut", Message((cut, "What?"))), *prompts()]
+    replies = {reply.key: reply for reply in LocalModel(checkpoint, max_new_tokens=2).answer(asked)}
+    assert replies["cut"].failure == "image: OSError"
+    assert {key for key, reply in replies.items() if reply.failure is None} == set("abcde")
 
 
 def test_an_unreadable_picture_is_a_named_failure_and_the_rest_is_answered(checkpoint):
@@ -74,34 +152,6 @@ def test_an_unreadable_picture_is_a_named_failure_and_the_rest_is_answered(check
     assert replies["bad"].failure == "image: UnidentifiedImageError"
     assert replies["bad"].text == ""
     assert replies["a"].failure is None
-
-
-class Tight(torch.nn.Module):
-    """Part of a model that the allocator has no room for above a number of rows: it really asks for the room."""
-
-    def __init__(self, inner, rows):
-        super().__init__()
-        self.inner, self.rows, self.seen = inner, rows, []
-
-    def forward(self, embedded, **rest):
-        self.seen.append(len(embedded))
-        torch.empty(1 << 50 if len(embedded) > self.rows else 1, dtype=torch.uint8)
-        return self.inner(embedded, **rest)
-
-
-def test_running_out_of_memory_halves_the_batch_and_loses_nothing(checkpoint):
-    free, model = LocalModel(checkpoint, max_new_tokens=3), LocalModel(checkpoint, batch_size=4, max_new_tokens=3)
-    tight = model._model.lm_head = Tight(model._model.lm_head, 2)
-    assert answers(model, prompts()) == answers(free, prompts())
-    assert max(tight.seen) > 2  # it happened
-    assert model._batch_size <= 2
-
-
-def test_a_prompt_that_fits_into_no_memory_is_named(checkpoint):
-    model = LocalModel(checkpoint, batch_size=4)
-    model._model.lm_head = Tight(model._model.lm_head, 0)
-    with pytest.raises(UserError, match=r"not enough memory for one prompt of \d+ tokens"):
-        answers(model, prompts())
 
 
 def test_a_prompt_may_set_its_own_longest_answer(checkpoint):
@@ -114,26 +164,15 @@ def test_a_prompt_may_set_its_own_longest_answer(checkpoint):
     assert decoding_of(model, 6) == {**model.decoding, "max_new_tokens": 6}
 
 
-def test_beam_search_gives_what_transformers_beams_give_alone_and_in_a_batch(checkpoint):
-    model = LocalModel(checkpoint, max_new_tokens=5, beams=3)
-    found = answers(model, prompts())
-    ready, _ = model._prepare(prompts())
-    for one in ready:
-        tokens = model._model.generate(**model._inputs([one]), max_new_tokens=5, num_beams=3, do_sample=False)
-        text = model._tokenizer.decode(tokens[0, len(one.tokens) :], skip_special_tokens=True).strip()
-        assert found[one.key] == text
-    assert model.decoding["beams"] == 3
-
-
 def test_wrong_padding_is_noticed_before_the_first_answer(checkpoint, monkeypatch):
     model = LocalModel(checkpoint, max_new_tokens=1)
-    inner = model._inputs
+    inner = model._padded
 
     def without_mask(batch):
-        made = inner(batch)
-        return {**made, "attention_mask": torch.ones_like(made["attention_mask"])}
+        ids, mask = inner(batch)
+        return ids, torch.ones_like(mask)
 
-    monkeypatch.setattr(model, "_inputs", without_mask)
+    monkeypatch.setattr(model, "_padded", without_mask)
     with pytest.raises(UserError, match="batched answers differ"):
         list(model.answer(prompts()))
 

@@ -22,15 +22,21 @@ def device_of(name: str) -> str:
     return name
 
 
-def load(checkpoint: Path, device: str) -> tuple[Any, Any]:
-    """Model and processor from the folder's own files alone; bfloat16 on a GPU, float32 elsewhere.
+def load(checkpoint: Path, device: str, dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+    """Model and processor from the folder's own files alone.
+
+    Args:
+        checkpoint: the folder.
+        device: where the model goes.
+        dtype: of the weights; None: bfloat16 on a GPU, float32 elsewhere.
 
     Raises:
         UserError: no checkpoint, one that does not fit LLaVA-NeXT, or one without a chat template.
     """
     if not (checkpoint / "config.json").is_file():
         raise UserError(f"no checkpoint at {checkpoint}: config.json is missing")
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    if dtype is None:
+        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     disable_progress_bar()  # of the weights: seconds, written into every log
     try:
         model, report = LlavaNextForConditionalGeneration.from_pretrained(

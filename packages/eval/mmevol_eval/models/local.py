@@ -1,19 +1,21 @@
 """The local batch engine: a checkpoint folder answers here.
 
-One prompt source: the chat template saved with the checkpoint's processor. Prompts are padded on the left (asserted),
-sorted by length so that little is padded, and each picture is preprocessed once however many questions it has. Before
-the first answer a self-test compares answers alone with answers in a batch, because a wrong pad side or a wrong
-position id changes scores without any error.
+Prompts are padded on the left (asserted), sorted by length so that little is padded, and each picture is prepared and
+seen by the network once however many questions it has. While the network answers a batch, the next one's pictures are
+prepared. Before the first answer a self-test compares answers alone with answers in a batch, because a wrong pad side
+or a wrong position id changes scores without any error.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import torch
@@ -21,38 +23,16 @@ import torch
 from mmevol_core.errors import UserError
 from mmevol_eval.models import Prompt, Reply
 from mmevol_eval.models.checkpoint import device_of, end_tokens, fingerprint, load
-from mmevol_eval.models.pictures import Pictures
+from mmevol_eval.models.decoding import Decoder, Embedded, largest_difference
+from mmevol_eval.models.pictures import Pictures, Views
+from mmevol_eval.models.rendering import Ready, Renderer, unreadable
 
 log = logging.getLogger(__name__)
 
 CHUNK = 4096  # prompts sorted at once
-GROUP = 32  # prompts prepared at once
-SELF_TEST_ITEMS, SELF_TEST_TOKENS = 8, 4
+WORKERS = 2  # batches at work: one is prepared while the other is answered
+SELF_TEST_ITEMS, SELF_TEST_TOKENS = 4, 3
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}  # of the largest logit
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A prompt as numbers."""
-
-    key: str
-    tokens: list[int]
-    images: tuple[bytes | Path, ...]
-    longest: int  # tokens of the answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """Answers as tokens (B, T) and, for the self-test, the logits of every step (B, T, V)."""
-
-    tokens: torch.Tensor
-    steps: torch.Tensor | None
-
-    @property
-    def logits(self) -> torch.Tensor:
-        """The steps' logits, where they were asked for."""
-        assert self.steps is not None
-        return self.steps
 
 
 class LocalModel:
@@ -60,11 +40,12 @@ class LocalModel:
 
     Args:
         checkpoint: folder with weights, processor and chat template.
-        batch_size: prompts at once; halved when memory runs out.
+        batch_size: prompts in a batch; halved when memory runs out.
         max_new_tokens: longest answer of a prompt that sets none.
         beams: width of the beam search; 1: greedy.
-        threads: of torch on the CPU.
+        threads: of torch on the CPU; from two on, two batches are answered at once and share them.
         device: `cpu`, `cuda`, `cuda:N`, or `auto` (`cuda` where there is one).
+        dtype: of the weights; None: bfloat16 on a GPU, float32 elsewhere.
 
     Raises:
         UserError: the folder is no checkpoint, has no chat template, or gives other answers in a batch than alone.
@@ -79,18 +60,24 @@ class LocalModel:
         beams: int = 1,
         threads: int = 1,
         device: str = "cpu",
+        dtype: torch.dtype | None = None,
     ) -> None:
-        torch.set_num_threads(threads)
         self._device = device_of(device)
-        self._model, self._processor = load(checkpoint, self._device)
+        on_cpu = self._device == "cpu"
+        self._workers = 1 if on_cpu and threads == 1 else WORKERS
+        at_once = self._workers if on_cpu else 1  # batches in the network
+        self._network = Semaphore(at_once)
+        torch.set_num_threads(max(1, threads // at_once))
+        self._model, self._processor = load(checkpoint, self._device, dtype)
         self._batch_size, self._beams, self._longest = batch_size, beams, max_new_tokens
         self._tokenizer = self._processor.tokenizer
         self._tokenizer.padding_side = "left"
         self._pad = next(
             id_ for id_ in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id, 0) if id_ is not None
         )
-        self._ends = end_tokens(self._model, self._tokenizer)
-        self._pictures = Pictures(self._processor)
+        self._decoder = Decoder(self._model, end_tokens(self._model, self._tokenizer), self._pad)
+        self._pictures = Pictures(self._processor, self._encode)
+        self._renderer = Renderer(self._processor, self._pictures, max_new_tokens)
         self._tested = False
         self.fingerprint = fingerprint(checkpoint)
 
@@ -106,34 +93,40 @@ class LocalModel:
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Reply]:
         """Answer all prompts, of every few thousand the longest first (so that memory runs out at once or never)."""
         for start in range(0, len(prompts), CHUNK):
-            ready: list[_Ready] = []
-            end = min(start + CHUNK, len(prompts))
-            for group_start in range(start, end, GROUP):
-                prepared, failed = self._prepare(prompts[group_start : min(group_start + GROUP, end)])
-                ready += prepared
-                yield from failed
+            ready, failed = self._renderer.render(prompts[start : start + CHUNK])
+            yield from failed
             if ready and not self._tested:
                 self._self_test(ready)
-            ready.sort(key=lambda one: (one.longest, len(one.tokens)), reverse=True)
+            ready.sort(key=lambda one: one.order, reverse=True)
             for _, group in groupby(ready, key=lambda one: one.longest):
                 yield from self._batches(list(group))
 
-    def _batches(self, ready: Sequence[_Ready]) -> Iterator[Reply]:
-        """Batch after batch; one that does not fit into memory is tried again at half the size."""
-        start = 0
-        while start < len(ready):
-            batch = ready[start : start + self._batch_size]
-            try:
-                replies = self._replies(batch)
-            except RuntimeError as error:
-                self._shrink(batch, error)
-                continue
-            start += len(batch)
-            yield from replies
+    def _batches(self, ready: Sequence[Ready]) -> Iterator[Reply]:
+        """Batches as they are answered; one that does not fit into memory is tried again at half the size."""
+        waiting = deque(ready)
+        running: dict[Future[list[Reply]], list[Ready]] = {}
+        pool = ThreadPoolExecutor(self._workers)
+        try:
+            while waiting or running:
+                while waiting and len(running) < self._workers:
+                    batch = [waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))]
+                    running[pool.submit(self._replies, batch)] = batch
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    batch = running.pop(done)
+                    try:
+                        replies = done.result()
+                    except (RuntimeError, MemoryError) as error:
+                        self._shrink(batch, error)
+                        waiting.extendleft(reversed(batch))
+                        continue
+                    yield from replies
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _shrink(self, batch: Sequence[_Ready], error: RuntimeError) -> None:
+    def _shrink(self, batch: Sequence[Ready], error: RuntimeError | MemoryError) -> None:
         """Halve the batch size when memory ran out."""
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        ran_out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+        if not ran_out:
             raise error
         if len(batch) == 1:
             raise UserError(
@@ -141,54 +134,33 @@ class LocalModel:
                 "use a larger device, fewer beams or a smaller evaluate.max_new_tokens",
                 status=3,
             ) from error
-        self._batch_size = len(batch) // 2
+        self._batch_size = min(self._batch_size, len(batch) // 2)
         log.warning("out of memory at %d prompts; going on with %d at once", len(batch), self._batch_size)
         traceback.clear_frames(error.__traceback__)  # they hold the lost batch's tensors
         torch.cuda.empty_cache()
 
-    def _prepare(self, prompts: Sequence[Prompt]) -> tuple[list[_Ready], list[Reply]]:
-        """Prompts as tokens, and a failure for each whose picture cannot be read."""
-        self._pictures.prepare(image for prompt in prompts for image in prompt.message.images)
-        texts: list[str] = []
-        good: list[Prompt] = []
-        failed: list[Reply] = []
-        for prompt in prompts:
-            try:
-                texts.append(self._text(prompt))
-                good.append(prompt)
-            except OSError as error:
-                failed.append(Reply(prompt.key, "", f"image: {type(error).__name__}"))
-        tokens = self._tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        ready = [
-            _Ready(prompt.key, ids, prompt.message.images, prompt.max_new_tokens or self._longest)
-            for prompt, ids in zip(good, tokens, strict=True)
-        ]
-        return ready, failed
+    def _replies(self, batch: Sequence[Ready]) -> list[Reply]:
+        """Answers of a batch whose prompts end at the same length; a failure for each with a broken picture."""
+        views, broken = self._pictures.prepare(picture for one in batch for picture in one.pictures)
+        errors = {one.key: broken[at.key] for one in batch for at in one.pictures if at.key in broken}
+        replies = [unreadable(key, error) for key, error in errors.items()]
+        whole = [one for one in batch if one.key not in errors]
+        if whole:
+            with self._network:
+                made = self._decoder.decode(self._embed(whole, views), whole[0].longest, self._beams)
+            texts = self._tokenizer.batch_decode(made.tokens, skip_special_tokens=True)
+            replies += [Reply(one.key, text.strip()) for one, text in zip(whole, texts, strict=True)]
+        return replies
 
-    def _text(self, prompt: Prompt) -> str:
-        """Render with the saved template and open each image placeholder to the tokens that the image takes."""
-        content = [
-            {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
-            for part in prompt.message.parts
-        ]
-        messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if prompt.message.system:
-            messages.insert(0, {"role": "system", "content": prompt.message.system})
-        text = self._processor.apply_chat_template(messages, add_generation_prompt=True)
-        marker = self._processor.image_token
-        pieces = text.split(marker)
-        images = prompt.message.images
-        if len(pieces) != len(images) + 1:
-            raise UserError(
-                f"item {prompt.key}: its prompt holds {len(pieces) - 1} image marks for {len(images)} images; "
-                f"the chat template or a question contains {marker!r}"
-            )
-        taken = [self._pictures.view(image).tokens for image in images]
-        opened = [piece + marker * tokens for piece, tokens in zip(pieces, taken, strict=False)]
-        return "".join([*opened, pieces[-1]])
+    @torch.inference_mode()
+    def _encode(self, views: Sequence[Views]) -> list[torch.Tensor]:
+        """Pictures as features (tokens, D)."""
+        pixels = torch.cat([view.pixels for view in views]).to(self._device, self._model.dtype)
+        sizes = torch.tensor([view.size for view in views], device=self._device)
+        return list(self._model.get_image_features(pixel_values=pixels, image_sizes=sizes).pooler_output)
 
-    def _inputs(self, batch: Sequence[_Ready]) -> dict[str, torch.Tensor]:
-        """Left-padded token ids and mask (B, T); pixels (images, views, 3, H, W) with their sizes."""
+    def _padded(self, batch: Sequence[Ready]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Left-padded token ids and mask (B, L)."""
         length = max(len(one.tokens) for one in batch)
         ids = torch.full((len(batch), length), self._pad, dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -197,57 +169,45 @@ class LocalModel:
             mask[row, length - len(one.tokens) :] = 1
         if not bool(mask[:, -1].all()):
             raise AssertionError("prompts must end at the right edge of the batch")
-        inputs = {"input_ids": ids, "attention_mask": mask}
-        views = [self._pictures.view(image) for one in batch for image in one.images]
-        if views:
-            most = max(len(view.pixels) for view in views)
-            padded = [torch.nn.functional.pad(view.pixels, (0, 0) * 3 + (0, most - len(view.pixels))) for view in views]
-            inputs["pixel_values"] = torch.stack(padded).to(self._model.dtype)
-            inputs["image_sizes"] = torch.tensor([view.size for view in views])
-        return {name: value.to(self._device) for name, value in inputs.items()}
+        return ids.to(self._device), mask.to(self._device)
 
     @torch.inference_mode()
-    def _generate(self, batch: Sequence[_Ready], longest: int, beams: int, *, logits: bool = False) -> _Made:
-        inputs = self._inputs(batch)
-        made = self._model.generate(
-            **inputs,
-            max_new_tokens=longest,
-            num_beams=beams,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            eos_token_id=self._ends,
-            pad_token_id=self._pad,
-            output_logits=logits,
-            return_dict_in_generate=True,
-        )
-        steps = torch.stack(made.logits, dim=1).float().cpu() if logits else None
-        return _Made(made.sequences[:, inputs["input_ids"].shape[1] :].cpu(), steps)
+    def _embed(self, batch: Sequence[Ready], views: Mapping[str, Views]) -> Embedded:
+        """The batch as embeddings, the pictures' features in the places that were opened for them."""
+        ids, mask = self._padded(batch)
+        embeddings = self._model.get_input_embeddings()(ids)
+        pictures = [picture for one in batch for picture in one.pictures]
+        if pictures:
+            features = torch.cat(self._pictures.features(pictures, views)).to(embeddings.dtype)
+            places = ids == self._model.config.image_token_id
+            if int(places.sum()) != len(features):
+                raise AssertionError(f"{int(places.sum())} places were opened for {len(features)} features")
+            embeddings[places] = features
+        return Embedded(ids, mask, embeddings)
 
-    def _replies(self, batch: Sequence[_Ready]) -> list[Reply]:
-        made = self._generate(batch, batch[0].longest, self._beams)
-        texts = self._tokenizer.batch_decode(made.tokens, skip_special_tokens=True)
-        return [Reply(one.key, text.strip()) for one, text in zip(batch, texts, strict=True)]
-
-    def _self_test(self, ready: Sequence[_Ready]) -> None:
-        """Greedy answers of some prompts of different lengths, in one batch and alone, must be the same.
+    def _self_test(self, ready: Sequence[Ready]) -> None:
+        """Greedy answers of some prompts, the shortest and the longest among them, in one batch and alone are the same.
 
         Where rounding (bfloat16 above all) turns a tie around, the two tokens' logits lie within the tolerance.
         """
-        self._tested = True
         ordered = sorted(ready, key=lambda one: len(one.tokens))
-        some = ordered[:: -(-len(ordered) // min(SELF_TEST_ITEMS, self._batch_size))]
-        longest = min(SELF_TEST_TOKENS, *(one.longest for one in some), SELF_TEST_TOKENS)
+        count = min(SELF_TEST_ITEMS, self._batch_size, len(ordered))
+        some = [ordered[number * (len(ordered) - 1) // max(count - 1, 1)] for number in range(count)]
+        views, broken = self._pictures.prepare(picture for one in some for picture in one.pictures)
+        some = [one for one in some if not any(picture.key in broken for picture in one.pictures)]
+        if not some:
+            return
+        longest = min(SELF_TEST_TOKENS, *(one.longest for one in some))
         try:
-            together = self._generate(some, longest, 1, logits=True)
-        except RuntimeError as error:
+            together = self._decoder.greedy(self._embed(some, views), longest, logits=True)
+        except (RuntimeError, MemoryError) as error:
             self._shrink(some, error)
             self._self_test(ready)
             return
+        self._tested = True
         for row, one in enumerate(some):
-            alone = self._generate([one], longest, 1, logits=True)
-            difference = _difference(together, row, alone)
+            alone = self._decoder.greedy(self._embed([one], views), longest, logits=True)
+            difference = largest_difference(together, row, alone)
             limit = TOLERANCE[self._model.dtype] * float(alone.logits[0].abs().max())
             if not difference <= limit:
                 raise UserError(
@@ -255,11 +215,3 @@ class LocalModel:
                     "set evaluate.batch_size=1 and report the model's padding",
                     status=3,
                 )
-
-
-def _difference(together: _Made, row: int, alone: _Made) -> float:
-    """Largest difference of logits up to the first step at which the answers part; beyond it they read other texts."""
-    both = min(together.tokens.shape[1], alone.tokens.shape[1])
-    parted = torch.nonzero(together.tokens[row, :both] != alone.tokens[0, :both])
-    steps = int(parted[0]) + 1 if len(parted) else both
-    return float((together.logits[row, :steps] - alone.logits[0, :steps]).abs().max())

@@ -1,88 +1,124 @@
-"""Pictures as pixels: each distinct one is preprocessed once, many in one call of the checkpoint's processor."""
+"""Pictures of prompts: what they take in tokens, their pixels, and what the network makes of them.
+
+A prompt's length needs a picture's size alone, which its first bytes tell. Pixels are prepared when a batch is about to
+be answered, many in one call of the checkpoint's processor. The features that the vision tower makes are kept by
+content, so a picture is prepared and seen once however many questions it has.
+"""
 
 from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-CACHE_BYTES = 512 << 20  # preprocessed pictures kept
+from mmevol_eval.benchmark import image_bytes
+
+CACHE_BYTES = 512 << 20  # features kept
+
+Encode = Callable[[Sequence["Views"]], list[torch.Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
-    """A preprocessed picture: pixels (views, 3, H, W), original (height, width), tokens it takes."""
+class Picture:
+    """A picture before it is decoded: digest, where it comes from, (height, width), tokens it takes."""
 
-    pixels: torch.Tensor
+    key: str
+    source: bytes | Path
     size: tuple[int, int]
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Views:
+    """A preprocessed picture: pixels (views, 3, H, W), original (height, width)."""
+
+    pixels: torch.Tensor
+    size: tuple[int, int]
+
+
 class Pictures:
-    """The views of pictures, the latest of them kept by content.
+    """Pictures as features (tokens, D), the latest of them kept. Several threads may ask at once.
 
     Args:
         processor: of the checkpoint; it says how many tokens a picture takes.
+        encode: views to features, a list as long.
     """
 
-    def __init__(self, processor: Any) -> None:
-        self._processor = processor
-        self._views: OrderedDict[str, Views] = OrderedDict()
+    def __init__(self, processor: Any, encode: Encode) -> None:
+        self._processor, self._encode = processor, encode
+        self._tokens: dict[tuple[int, int], int] = {}  # by size
+        self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._bytes = 0
+        self._lock = Lock()  # of the features kept
 
     def __len__(self) -> int:
-        """Pictures kept."""
-        return len(self._views)
+        """Pictures whose features are kept."""
+        return len(self._features)
 
-    def prepare(self, images: Iterable[bytes | Path]) -> None:
-        """Preprocess those that are not kept yet, together; what cannot be read is left to `view`, which names it."""
-        opened: dict[str, Image.Image] = {}
-        for image in images:
-            try:
-                data = _read(image)
-                key = _key(data)
-                if key not in self._views and key not in opened:
-                    opened[key] = _open(data)
-            except (UnidentifiedImageError, OSError):
-                continue
-        if opened:
-            self._add(opened)
-
-    def view(self, image: bytes | Path) -> Views:
-        """A picture's views, kept or made now.
+    def look(self, source: bytes | Path) -> Picture:
+        """A picture's size, read from its header.
 
         Raises:
-            OSError: the picture cannot be read (`UnidentifiedImageError` among them).
+            OSError: it cannot be read (`UnidentifiedImageError` among them).
         """
-        data = _read(image)
-        key = _key(data)
-        if key not in self._views:
-            self._add({key: _open(data)})
-        self._views.move_to_end(key)
-        return self._views[key]
+        data = image_bytes(source)
+        with Image.open(io.BytesIO(data)) as opened:
+            size = (opened.height, opened.width)
+        if size not in self._tokens:
+            taken = self._processor._get_num_multimodal_tokens(image_sizes=[size])["num_image_tokens"]
+            self._tokens[size] = int(taken[0])
+        return Picture(_key(data), source, size, self._tokens[size])
 
-    def _add(self, opened: dict[str, Image.Image]) -> None:
+    def prepare(self, pictures: Iterable[Picture]) -> tuple[dict[str, Views], dict[str, str]]:
+        """Views by key of those without features; of what cannot be decoded, the error's name by key."""
+        opened: dict[str, Image.Image] = {}
+        broken: dict[str, str] = {}
+        for picture in pictures:
+            if picture.key in self._features or picture.key in opened:
+                continue
+            try:
+                opened[picture.key] = _open(image_bytes(picture.source))
+            except OSError as error:
+                broken[picture.key] = type(error).__name__
+        if not opened:
+            return {}, broken
         # One call for all: the processor's checks of its own arguments take as long as a small picture does.
         made = self._processor.image_processor(images=list(opened.values()), do_pad=False)
-        sizes = [(picture.height, picture.width) for picture in opened.values()]
-        tokens = self._processor._get_num_multimodal_tokens(image_sizes=sizes)["num_image_tokens"]
-        for key, pixels, size, taken in zip(opened, made["pixel_values"], sizes, tokens, strict=True):
-            views = Views(torch.from_numpy(pixels), size, int(taken))
-            self._views[key] = views
-            self._bytes += views.pixels.nbytes
-        while self._bytes > CACHE_BYTES and len(self._views) > 1:
-            self._bytes -= self._views.popitem(last=False)[1].pixels.nbytes
+        pairs = zip(opened.items(), made["pixel_values"], strict=True)
+        views = {key: Views(torch.from_numpy(pixels), (image.height, image.width)) for (key, image), pixels in pairs}
+        return views, broken
 
+    def features(self, pictures: Sequence[Picture], views: Mapping[str, Views]) -> list[torch.Tensor]:
+        """Features of each, kept or made now from `views`, which `prepare` gave for the same pictures."""
+        wanted = {picture.key: picture for picture in pictures}
+        with self._lock:
+            found = {key: self._features[key] for key in wanted if key in self._features}
+        missing = {key: picture for key, picture in wanted.items() if key not in found}
+        late = [picture for key, picture in missing.items() if key not in views]  # let go of since they were prepared
+        views = {**views, **self.prepare(late)[0]} if late else views
+        if missing:
+            made = self._encode([views[key] for key in missing])
+            found |= zip(missing, made, strict=True)
+        self._keep(found)
+        return [found[picture.key] for picture in pictures]
 
-def _read(image: bytes | Path) -> bytes:
-    return image if isinstance(image, bytes) else image.read_bytes()
+    def _keep(self, used: Mapping[str, torch.Tensor]) -> None:
+        with self._lock:
+            for key, features in used.items():
+                if key not in self._features:
+                    self._bytes += features.nbytes
+                    self._features[key] = features
+                self._features.move_to_end(key)
+            while self._bytes > CACHE_BYTES and len(self._features) > 1:
+                self._bytes -= self._features.popitem(last=False)[1].nbytes
 
 
 def _key(data: bytes) -> str:
