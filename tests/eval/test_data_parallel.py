@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import orjson
 import psutil
@@ -133,22 +134,43 @@ except UserError as error:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_one_of_two_is_killed_and_the_next_run_goes_on(inputs, tmp_path):
-    out = tmp_path / "out"
+@contextmanager
+def two_answering(inputs, out):
+    """A stage process with two workers, each of which has answered something; and those below it."""
     paths = [str(inputs[role]) for role in ("checkpoint", "benchmarks")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM, *paths, str(out)]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 500
-        parts = [out / f"predictions.rank-{rank}.jsonl" for rank in (0, 1)]
-        while time.monotonic() < deadline and min(len(_whole(part)) for part in parts) < 5:
+        while time.monotonic() < deadline and min(len(_whole(part)) for part in _parts(out)) < 5:
             time.sleep(0.01)
-        workers = [one for one in psutil.Process(process.pid).children(recursive=True) if _is_worker(one)]
+        yield process, psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_workers_end_when_the_stage_process_is_killed_by_force(inputs, tmp_path):
+    with two_answering(inputs, tmp_path) as (process, below):
+        assert len([one for one in below if _is_worker(one)]) == 2
+        process.kill()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not all(map(_is_over, below)):
+            time.sleep(0.05)
+        assert all(map(_is_over, below))
+    assert not (tmp_path / "scores.json").exists()
+    assert min(len(_whole(part)) for part in _parts(tmp_path)) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_one_of_two_is_killed_and_the_next_run_goes_on(inputs, tmp_path):
+    out = tmp_path / "out"
+    with two_answering(inputs, out) as (process, below):
+        workers = [one for one in below if _is_worker(one)]
         assert len(workers) == 2
         workers[1].send_signal(signal.SIGKILL)
         assert "ended early; what was answered is kept" in process.communicate(timeout=400)[1]
+    parts = _parts(out)
     kept = sum(len(_whole(part)) for part in parts)
     assert kept >= 10 and not (out / "scores.json").exists()
     config = EvaluateConfig(**CONFIG | {"max_new_tokens": 64})
@@ -158,6 +180,10 @@ def test_one_of_two_is_killed_and_the_next_run_goes_on(inputs, tmp_path):
     assert read_json(out / "scores.json") == read_json(tmp_path / "one/scores.json")
 
 
+def _parts(out):
+    return [out / f"predictions.rank-{rank}.jsonl" for rank in (0, 1)]
+
+
 def _whole(path):
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
@@ -165,3 +191,11 @@ def _whole(path):
 def _is_worker(process):
     words = process.cmdline()
     return "mmevol_eval.parallel" in words and "torch.distributed.run" not in words
+
+
+def _is_over(process):
+    """Ended; nobody may be left to collect it."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,7 +16,8 @@ def run_launcher(arguments: Sequence[str]) -> tuple[int, bool]:
     """(exit status, whether it was told to stop).
 
     SIGTERM goes to the launcher, which tells its processes. The pipe to them closes when this process dies, however it
-    dies, so those that read it can end; a session of its own keeps a signal to this group from reaching them twice.
+    dies, which ends those that called `end_with_launcher`; a session of its own keeps a signal to this group from
+    reaching them twice.
     """
     process = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
     assert process.stdin is not None
@@ -25,6 +28,22 @@ def run_launcher(arguments: Sequence[str]) -> tuple[int, bool]:
         process.stdin.close()
         process.terminate()
         process.wait()
+
+
+def end_with_launcher() -> None:
+    """Have this process, one that `run_launcher` started, end at once when the one that started it is gone.
+
+    A process whose standard input is no pipe (mpirun gives all but the first none) lives on until its launcher ends it.
+    """
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_end_with_pipe, daemon=True).start()
+
+
+def _end_with_pipe() -> None:
+    """Wait for the other end to close, then end: nobody is left to read the result."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager

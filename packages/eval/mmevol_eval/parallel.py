@@ -2,11 +2,13 @@
 
 The stage starts them itself (`evaluate.processes=8`). Over several machines with a common file system, start them by
 hand on the job that it leaves: `torchrun --nnodes 2 ... -m mmevol_eval.parallel FOLDER/parallel/job.json`; the stage
-then finds every answer in the log. Whoever dies takes the others down, and the same command continues.
+then finds every answer in the log. Whoever dies takes the others down, the stage process (however it dies) those that
+it started, and the same command continues.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -16,7 +18,7 @@ from typing import Any
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
-from mmevol_core.launcher import run_launcher
+from mmevol_core.launcher import end_with_launcher, run_launcher
 from mmevol_eval.answering import LOG, Finished, all_asks, open_model
 from mmevol_eval.predictions import Answers, Ask, answer_share, check_complete, logged, merge, prompt_key
 from mmevol_eval.settings import EvaluateConfig
@@ -24,6 +26,7 @@ from mmevol_eval.tasks import load_tasks
 
 FOLDER = "parallel"
 JOB, MODEL = "job.json", "model.json"
+WATCHED = "--end-with-stage"
 PATIENCE = timedelta(days=7)  # the slowest process may finish long after the fastest; torchrun notices a death itself
 
 
@@ -43,7 +46,7 @@ def answer_in_processes(
     job = {"config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir.resolve())}
     write_json(folder / JOB, job)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    status, told = run_launcher([*torchrun, str(config.processes), "-m", __name__, str(folder / JOB)])
+    status, told = run_launcher([*torchrun, str(config.processes), "-m", __name__, str(folder / JOB), WATCHED])
     if told:
         raise UserError("stopped; what was answered is kept, and the same command continues", status=130)
     for path in sorted(folder.glob("error-*.json")):
@@ -101,4 +104,10 @@ def _device(name: str, rank: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", type=Path, help="FOLDER/parallel/job.json of a stage")
+    parser.add_argument(WATCHED, action="store_true", help="as the stage starts it: end when the stage process is gone")
+    options = parser.parse_args()
+    if options.end_with_stage:
+        end_with_launcher()
+    sys.exit(main(options.job))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 
 import torch
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
+from mmevol_core.launcher import end_with_launcher
 from mmevol_train import finetune, pretrain
 from mmevol_train.config import FinetuneConfig, PretrainConfig, TrainConfig
 from mmevol_train.engine import rank
@@ -44,17 +42,10 @@ def main(order: Path) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
-    """Wait for the stage process's end of the pipe to close, then end at once: nobody is left to read the result."""
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("order", type=Path)
     parser.add_argument("--local_rank", type=int)  # the deepspeed launcher's; torchrun says it otherwise
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_launcher()
     sys.exit(main(parser.parse_args().order))
