@@ -26,8 +26,9 @@ from mmevol_train.pieces import Pieces
 STANDINS = Path(mmevol_train.__file__).parent / "standins" / "weights"
 BITS = [
     "a", "I'll", "don't", "word", " word", "  two", "x y", "red, blue", "no.Space", "é", "e\u0301", "\u0301", "\u0338",
-    "中文", "7", "1234 5678", " ", "  ", "\n", "\n\n", " \n ", "\r\n", "\t", "\x85", "\u00a0", "\u2028", "\x1c", "\u200b z", "!",
-    "?!\n\n", "<|im_end|>", "<|im_end", "|>", "<image>", "<image", "<b> bold </b>", "<|eot_id|>", "😀 smile", "ſ's", "'s",
+    "中文", "7", "1234 5678", " ", "  ", "\n", "\n\n", " \n ", "\r\n", "\t", "\x85", "\u00a0", "\u2028", "\x1c", "!",
+    "\u200b z", "?!\n\n", "<|im_end|>", "<|im_end", "|>", "<image>", "<image", "<b> bold </b>", "<|eot_id|>",
+    "😀 smile", "ſ's", "'s",
 ]  # fmt: skip
 TEXT = st.lists(st.sampled_from(BITS) | st.text(max_size=3), max_size=8).map("".join)
 TALK = st.lists(st.tuples(st.sampled_from(["human", "gpt", "system"]), TEXT), min_size=1, max_size=5).map(
