@@ -87,9 +87,10 @@ class Detector:
         (found,) = self._processor.post_process_grounded_object_detection(
             outputs, threshold=self._config.threshold, target_sizes=[(image.height, image.width)], text_labels=texts
         )
-        for said, corners, score in zip(
-            found["text_labels"], found["boxes"].tolist(), found["scores"].tolist(), strict=True
-        ):
+        boxes = found["boxes"].tolist()
+        if not boxes:  # Grounding DINO's processor then names one empty phrase all the same
+            return
+        for said, corners, score in zip(found["text_labels"], boxes, found["scores"].tolist(), strict=True):
             yield str(said), corners, float(score)
 
 
