@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from mmevol_core.errors import UserError
 from mmevol_core.stage import StageResult
-from mmevol_train.config import EngineConfig, FinetuneConfig
+from mmevol_train.config import EngineConfig, FinetuneConfig, PretrainConfig, rows_a_step
 from mmevol_train.launch import ERROR, ORDER, RESULT, command, spread
 from mmevol_train.parts import BackboneConfig
 from mmevol_train.ready import check_machine
@@ -28,9 +29,10 @@ def launched(script, out):
     return spread("finetune", lambda *_: pytest.fail("trained here"), several, {"images": out}, out)
 
 
-def test_one_process_trains_here():
-    found = spread("finetune", lambda *_: StageResult({}, {"here": True}), config(), {}, Path("unused"))
+def test_one_process_trains_here(tmp_path):
+    found = spread("finetune", lambda *_: StageResult({}, {"here": True}), config(), {}, tmp_path)
     assert found.metrics == {"here": True}
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_order_holds_all_that_a_rank_needs_and_its_result_comes_back(tmp_path):
@@ -100,3 +102,43 @@ def test_what_needs_a_gpu_is_refused_without_one_before_anything_is_read(changes
     with pytest.raises(UserError, match=f"needs a CUDA GPU and here is none; set {instead}"):
         spread("finetune", lambda *_: pytest.fail("trained"), config(**changes), {}, Path("unused"))
     check_machine(config())
+
+
+PAPER = yaml.safe_load((Path(__file__).parents[2] / "conf" / "train" / "finetune.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("engine", "changes", "ways"),
+    [
+        # 16 x 4 x 4 = 256: half the accumulation, or half the processes
+        ({"processes": 16}, {}, "finetune.accumulate=2, or engine.processes=8, or finetune.global_batch=256"),
+        (
+            {"processes": 8, "nodes": 4},
+            {},
+            "finetune.accumulate=1, or engine.processes=2, or finetune.global_batch=512",
+        ),
+        ({"processes": 2}, {}, "finetune.accumulate=16, or engine.processes=8, or finetune.global_batch=32"),
+        # 128 rows are no multiple of 3 x 4 rows
+        ({"processes": 3}, {}, "set engine.processes=8, or finetune.global_batch=48"),
+        ({"processes": 16}, {"batching": "packed"}, "finetune.accumulate=2, or engine.processes=8"),
+        ({"name": "single"}, {}, "finetune.accumulate=32, or finetune.global_batch=16"),
+    ],
+)
+def test_another_number_of_processes_does_not_change_the_global_batch_unsaid(engine, changes, ways):
+    several = {"name": "ddp", "prefix": ["false"], **engine}
+    values = {**PAPER, **changes, "backbone": PARTS, "engine": several}
+    with pytest.raises(UserError, match=f"rows a step, not global_batch=128; .*{ways}"):
+        spread("finetune", lambda *_: pytest.fail("trained"), FinetuneConfig.model_validate(values), {}, Path("unused"))
+
+
+def test_the_papers_processes_make_the_papers_batch_however_it_is_split():
+    for processes, accumulate in ((8, 4), (16, 2), (32, 1), (1, 32)):
+        values = {**PAPER, "backbone": PARTS, "accumulate": accumulate}
+        assert rows_a_step("finetune", FinetuneConfig.model_validate(values), processes) == 128
+
+
+@pytest.mark.parametrize("file", ["finetune", "finetune_lora", "finetune_qlora", "finetune_frozen_tower", "pretrain"])
+def test_the_recipes_of_the_paper_assert_its_batch_on_eight_gpus(file):
+    values = yaml.safe_load((Path(__file__).parents[2] / "conf" / "train" / f"{file}.yaml").read_text())
+    schema, rows = (PretrainConfig, 256) if file == "pretrain" else (FinetuneConfig, 128)
+    assert rows_a_step(file, schema.model_validate({**values, "backbone": PARTS}), 8) == values["global_batch"] == rows

@@ -75,11 +75,12 @@ def fingerprint(folder: Path) -> str:
     return digest([[path.name, file_digest(path)] for path in files])
 
 
-def mark_complete(folder: Path, step: int, ranks: int = 1) -> None:
+def mark_complete(folder: Path, step: int, ranks: int = 1, held_out_loss: float | None = None) -> None:
     """Say that a folder is whole, shards of other ranks in its subfolders included."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
-    write_json(folder / COMPLETE, {"step": step, "ranks": ranks, "bytes": sizes})
+    taken = {} if held_out_loss is None else {"held_out_loss": held_out_loss}
+    write_json(folder / COMPLETE, {"step": step, "ranks": ranks, **taken, "bytes": sizes})
 
 
 def is_complete(folder: Path) -> bool:
@@ -103,7 +104,7 @@ def latest(root: Path, clean: bool = True, ranks: int = 1) -> Path | None:
             whole.append(folder)
         elif clean:
             shutil.rmtree(folder)
-    newest = max(whole, key=_step, default=None)
+    newest = max(whole, key=step_of, default=None)
     wrote = read_json(newest / COMPLETE).get("ranks", 1) if newest else ranks
     if wrote != ranks:
         raise UserError(
@@ -113,14 +114,31 @@ def latest(root: Path, clean: bool = True, ranks: int = 1) -> Path | None:
     return newest
 
 
-def keep_last(root: Path, count: int) -> None:
-    """Remove all but the newest whole checkpoints."""
-    whole = sorted((folder for folder in root.glob("checkpoint-*") if is_complete(folder)), key=_step)
-    for folder in whole[:-count]:
-        shutil.rmtree(folder)
+def best(root: Path) -> tuple[Path, float] | None:
+    """(folder, loss) of the whole checkpoint with the lowest held-out loss; None when none was taken."""
+    taken = []
+    for folder in kept(root):
+        loss = read_json(folder / COMPLETE).get("held_out_loss")
+        if loss is not None:
+            taken.append((loss, step_of(folder), folder))
+    return (min(taken)[2], min(taken)[0]) if taken else None
 
 
-def _step(folder: Path) -> int:
+def keep(root: Path, count: int) -> None:
+    """Remove all but the newest whole checkpoints and the best one."""
+    found = best(root)
+    for folder in kept(root)[:-count]:
+        if found is None or folder != found[0]:
+            shutil.rmtree(folder)
+
+
+def kept(root: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted((folder for folder in root.glob("checkpoint-*") if is_complete(folder)), key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    """The step after which a checkpoint was written."""
     return int(folder.name.rpartition("-")[2])
 
 

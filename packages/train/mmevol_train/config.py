@@ -7,9 +7,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
+from mmevol_core.errors import UserError
 from mmevol_core.tracking import TrackingConfig
 from mmevol_train.conversation import LabelMode, SpecialText
 from mmevol_train.parts import BackboneConfig
+
+
+def _unset(value: object) -> bool:
+    """Left out of the fingerprint: a run without the key is the run it was before there was such a key."""
+    return value is None
+
 
 EngineName = Literal["single", "ddp", "deepspeed_zero2", "deepspeed_zero3", "fsdp2"]
 
@@ -42,6 +49,21 @@ class LoraConfig(Config):
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+class ValidationConfig(Config):
+    """Rows that are never trained on; their loss is taken every so many steps and after the last, with a checkpoint."""
+
+    rows: int | None = Field(default=None, ge=1)
+    share: float | None = Field(default=None, gt=0, lt=1)  # of all rows; either this or `rows`
+    every: int = Field(ge=1)  # steps
+    export: Literal["best", "last"] = "best"  # which checkpoint the stage ends with
+
+    @model_validator(mode="after")
+    def _one_size(self) -> ValidationConfig:
+        if (self.rows is None) == (self.share is None):
+            raise ValueError("validation takes either rows or share")
+        return self
+
+
 class TrainConfig(Config):
     """Shared by pretraining and fine-tuning."""
 
@@ -60,6 +82,9 @@ class TrainConfig(Config):
     max_steps: int | None = Field(default=None, ge=1)  # stop earlier; the schedule then spans these steps
     batch_size: int = Field(ge=1)  # rows per process and micro-batch
     accumulate: int = Field(default=1, ge=1)  # micro-batches per step
+    # rows of a step over all processes, which batch_size x accumulate x processes must make; None: whatever they make
+    global_batch: int | None = Field(default=None, ge=1, exclude_if=_unset)
+    stop_at_step: int | None = Field(default=None, ge=1, exclude_if=_unset)  # end there; the schedule stays the whole
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
@@ -83,6 +108,7 @@ class TrainConfig(Config):
     workers: int = Field(default=0, ge=0)  # processes that read pictures
     threads: int = Field(default=1, ge=0)  # of PyTorch per process; 0 leaves PyTorch's choice
     # what is kept and shown
+    validation: ValidationConfig | None = Field(default=None, exclude_if=_unset)
     save_every_steps: int | None = Field(default=None, ge=1)
     save_every_s: float | None = Field(default=60.0, gt=0)  # by the clock of whichever rank is first
     keep_checkpoints: int = Field(default=2, ge=1)
@@ -118,3 +144,24 @@ class FinetuneConfig(TrainConfig):
     lr_vision: float = Field(default=2e-6, gt=0)
     lr_projector: float = Field(default=2e-5, gt=0)
     lr_language_model: float = Field(default=2e-5, gt=0)
+
+
+def rows_a_step(stage: str, config: TrainConfig, ranks: int) -> int:
+    """Rows of an optimizer step: per device x accumulation x ranks. A packed row stands for `batch_size` rows.
+
+    Raises:
+        UserError: when they are not `global_batch`, with the values that would make it.
+    """
+    rows, wanted = config.batch_size * config.accumulate * ranks, config.global_batch
+    if wanted is None or rows == wanted:
+        return rows
+    ways = [f"{stage}.global_batch={rows} if that is meant"]
+    nodes = config.engine.nodes
+    if config.engine.name != "single" and wanted % (config.batch_size * config.accumulate * nodes) == 0:
+        ways.insert(0, f"engine.processes={wanted // (config.batch_size * config.accumulate * nodes)}")
+    if wanted % (config.batch_size * ranks) == 0:
+        ways.insert(0, f"{stage}.accumulate={wanted // (config.batch_size * ranks)}")
+    raise UserError(
+        f"{stage}: {ranks} processes x {config.batch_size} rows x {config.accumulate} accumulated = {rows} rows a step"
+        f", not global_batch={wanted}; set {', or '.join(ways)}"
+    )

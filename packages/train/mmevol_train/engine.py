@@ -68,8 +68,12 @@ def private(out_dir: Path) -> Path:
     return out_dir if rank() == 0 else out_dir / f"rank-{rank()}"
 
 
-def arguments(config: TrainConfig, work: Path, steps: int, layers: Sequence[str] = ()) -> TrainingArguments:
+def arguments(
+    config: TrainConfig, work: Path, steps: int, layers: Sequence[str] = (), planned: int | None = None
+) -> TrainingArguments:
     """Trainer's own arguments; everything it would decide by itself is decided here.
+
+    `planned` steps are what the schedule spans, when the run is to stop after fewer `steps`.
 
     `layers` are the classes that FSDP shards one by one. Left to itself it takes every class that the parts' own
     files name, text layers of CLIP among them, and stops because the model has none.
@@ -82,7 +86,8 @@ def arguments(config: TrainConfig, work: Path, steps: int, layers: Sequence[str]
         output_dir=str(work), max_steps=steps, per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=config.accumulate, learning_rate=config.lr_language_model,
         lr_scheduler_type="constant_with_warmup" if config.schedule == "constant" else config.schedule,
-        warmup_steps=warmup(config, steps), max_grad_norm=config.max_grad_norm, weight_decay=config.weight_decay,
+        warmup_steps=warmup(config, planned or steps), max_grad_norm=config.max_grad_norm,
+        weight_decay=config.weight_decay,
         adam_beta1=config.betas[0], adam_beta2=config.betas[1], seed=config.seed, data_seed=config.seed,
         bf16=config.dtype == "bfloat16", use_cpu=not cuda, gradient_checkpointing=config.gradient_checkpointing,
         torch_compile=config.compile, logging_steps=config.log_every, logging_nan_inf_filter=False, save_strategy="no",

@@ -17,7 +17,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
 from mmevol_core.launcher import run_launcher
 from mmevol_core.stage import StageResult
-from mmevol_train.config import EngineConfig, TrainConfig
+from mmevol_train.config import EngineConfig, TrainConfig, rows_a_step
 from mmevol_train.ready import check_machine
 
 ORDER, RESULT, ERROR = "ranks.json", "ranks.result.json", "ranks.error.json"
@@ -36,19 +36,33 @@ def spread(stage: str, work: Work, config: TrainConfig, inputs: Mapping[str, Pat
         RuntimeError: when the processes ended otherwise; their traceback is on standard error.
     """
     check_machine(config)
+    rows_a_step(stage, config, processes(config.engine) * config.engine.nodes)
+    order = write_order(stage, config, inputs, out_dir)
     if config.engine.name == "single":
-        return work(config, inputs, out_dir)
-    order = out_dir / ORDER
+        result = work(config, inputs, out_dir)
+        order.unlink()
+        return result
+    status, stopped = run_launcher(command(config.engine, order))
+    if stopped and not (out_dir / ERROR).exists():
+        raise UserError("stopped before a step was done; the same command starts again", status=STOPPED)
+    return read_result(config, out_dir, status)
+
+
+def write_order(stage: str, config: TrainConfig, inputs: Mapping[str, Path], out_dir: Path) -> Path:
+    """What a rank has to do, in a file that stays until it is done; `export-checkpoint` reads it as well."""
     for name in (RESULT, ERROR):
         (out_dir / name).unlink(missing_ok=True)
     paths = {role: str(path) for role, path in inputs.items()}
-    write_json(order, {"stage": stage, "config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir)})
-    status, stopped = run_launcher(command(config.engine, order))
+    values = {"stage": stage, "config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir)}
+    write_json(out_dir / ORDER, values)
+    return out_dir / ORDER
+
+
+def read_result(config: TrainConfig, out_dir: Path, status: int) -> StageResult:
+    """What the first rank left; a rank's own words when one refused."""
     if (out_dir / ERROR).exists():
         error = read_json(out_dir / ERROR)
         raise UserError(error["message"], status=error["status"])
-    if stopped:
-        raise UserError("stopped before a step was done; the same command starts again", status=STOPPED)
     if status or not (out_dir / RESULT).exists():
         raise RuntimeError(f"the processes of engine {config.engine.name} ended with status {status}")
     found = read_json(out_dir / RESULT)

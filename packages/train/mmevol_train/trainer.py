@@ -4,79 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer
+from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
-from mmevol_core.errors import UserError
-from mmevol_core.progress import Progress
 from mmevol_core.tracking import Tracker
-from mmevol_train.checkpoint import keep_last, mark_complete
+from mmevol_train.checkpoint import keep, mark_complete
 from mmevol_train.config import TrainConfig
-from mmevol_train.engine import agreed
+from mmevol_train.engine import rank, world_size
+from mmevol_train.groups import Group
+from mmevol_train.held_out import HeldOut
 from mmevol_train.images import Normalizer
 from mmevol_train.monitor import Meter
-from mmevol_train.needed import Needed, unused_parameters, without_unused_layers
+from mmevol_train.needed import Needed, without_unused_layers
 from mmevol_train.sampler import Plan
 from mmevol_train.sharded import put, shard_without_gpu, whole
 
 LEARNED = "learned.safetensors"
-PARTS = ("vision", "projector", "language_model")
-
-
-@dataclass(frozen=True)
-class Group:
-    """One part of the model: its parameters that learn, at one rate."""
-
-    part: str
-    lr: float
-    parameters: list[tuple[str, nn.Parameter]]
-
-    def row(self) -> dict[str, Any]:
-        """A line of the trainable-parameter table."""
-        count = sum(parameter.numel() for _, parameter in self.parameters)
-        return {"part": self.part, "parameters": count, "lr": self.lr if count else 0.0}
-
-
-def part_of(name: str) -> str:
-    """The part a parameter belongs to; image_newline goes with the projector."""
-    if "vision_tower" in name:
-        return "vision"
-    return "projector" if "multi_modal_projector" in name or "image_newline" in name else "language_model"
-
-
-def freeze(model: Any, config: TrainConfig) -> list[Group]:
-    """Switch learning on or off by part; return the parts.
-
-    Layers of the tower behind the selected one never reach the loss: they stay frozen, or data parallelism would
-    wait for gradients that do not come.
-    """
-    wanted = {
-        "vision": config.train_vision,
-        "projector": config.train_projector,
-        "language_model": config.train_language_model,
-    }
-    rates = {"vision": config.lr_vision, "projector": config.lr_projector, "language_model": config.lr_language_model}
-    unused = unused_parameters(model)
-    found: dict[str, list[tuple[str, nn.Parameter]]] = {part: [] for part in PARTS}
-    for name, parameter in model.named_parameters():
-        part = part_of(name)
-        learns = wanted[part] and id(parameter) not in unused
-        if config.lora is not None and part == "language_model":
-            learns = wanted[part] and "lora_" in name
-        parameter.requires_grad_(learns)
-        if learns:
-            found[part].append((name, parameter))
-    if not any(found.values()):
-        raise UserError("nothing to train: set train_vision, train_projector or train_language_model to true")
-    return [Group(part, rates[part], found[part]) for part in PARTS]
 
 
 class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
@@ -91,11 +41,15 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         normalizer: Normalizer,
         tracker: Tracker | None,
         meter: Meter,
+        held_out: HeldOut | None = None,
+        schedule_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._config, self._groups, self._plan = config, groups, plan
         self._normalizer, self._tracker, self._meter = normalizer, tracker, meter
+        self._held_out, self._schedule_steps = held_out, schedule_steps
+        self._held_out_loss: tuple[int, float] | None = None  # (step, loss) of the last one taken
         self._needed = Needed(self.model, self.model.get_output_embeddings())
 
     def get_train_dataloader(self) -> Any:
@@ -122,6 +76,10 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         chosen_optimizer: torch.optim.Optimizer = self.optimizer
         return chosen_optimizer
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Trainer's own, over the whole plan also when the run is to stop before its end."""
+        return super().create_scheduler(self._schedule_steps or num_training_steps, optimizer)
+
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """Supervised tokens of the whole step over all ranks: every such token weighs the same."""
         if not batch_samples:
@@ -138,6 +96,9 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         self._meter.saw(inputs)
+        return self._ready(inputs)
+
+    def _ready(self, inputs: dict[str, Any]) -> dict[str, Any]:
         batch = {key: value for key, value in inputs.items() if key not in ("tokens", "rows")}
         ready: dict[str, Any] = super()._prepare_inputs(batch)
         if "pixel_values" in ready:
@@ -180,10 +141,32 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             return
         rates = {f"lr/{group['part']}": group["lr"] for group in self._last_rates}
         values = {"loss": logs["loss"], "grad_norm": logs["grad_norm"], **rates, **self._meter.values()}
-        self._meter.judge(self.state.global_step, logs["loss"], logs["grad_norm"])
+        step = self.state.global_step
+        self._meter.judge(step, logs["loss"], logs["grad_norm"])
+        if self._held_out is not None and self._held_out.due(step, self.state.max_steps):
+            values["held_out_loss"] = self._take_held_out_loss(self._held_out)
+            self._held_out_loss = (step, values["held_out_loss"])
         if self._tracker is not None:
-            self._tracker.log(self.state.global_step, values)
+            self._tracker.log(step, values)
         self._meter.reset()
+
+    @torch.no_grad()
+    def _take_held_out_loss(self, held_out: HeldOut) -> float:
+        """Mean over all supervised tokens of the rows held out; all ranks work on it and get the same number."""
+        model = self.model_wrapped.eval()
+        found = torch.zeros(2, dtype=torch.float64, device=self.args.device)  # sum of losses, tokens
+        for rows, counts in held_out.dealt(rank(), world_size()):
+            batch = self._ready(self.data_collator([self.train_dataset[row] for row in rows]))
+            self._needed.positions, targets = batch.pop("positions"), batch.pop("targets")
+            with self.compute_loss_context_manager():
+                logits = model(**batch, use_cache=False).logits
+            total = functional.cross_entropy(logits.float(), targets, reduction="sum")
+            if counts:
+                found += torch.stack([total.double(), torch.tensor(float(len(targets)), device=total.device)])
+        self._needed.positions = None
+        model.train()
+        total, tokens = self.accelerator.reduce(found, "sum").tolist()
+        return float(total / tokens)
 
     @property
     def _last_rates(self) -> list[dict[str, Any]]:
@@ -211,6 +194,13 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             return
         stored = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
         self.model.load_state_dict(stored.state_dict(), strict=True)
+
+    def load_weights(self, folder: Path) -> None:
+        """Weights of a kept checkpoint into the trained model, each rank its own share."""
+        if self.is_deepspeed_enabled:
+            deepspeed_load_checkpoint(self.model_wrapped, str(folder), load_module_strict=self._config.lora is None)
+        else:
+            self._load_from_checkpoint(str(folder), self.model_wrapped)
 
     def _load_learned(self, path: Path) -> None:
         """What adapters leave to learn: also projector and tower, which an adapter's own file does not hold."""
@@ -240,8 +230,10 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
                 save_file(learned, folder / LEARNED)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            mark_complete(folder, self.state.global_step, self.args.world_size)
-            keep_last(folder.parent, self._config.keep_checkpoints)
+            step, loss = self._held_out_loss or (0, None)
+            loss = loss if step == self.state.global_step else None
+            mark_complete(folder, self.state.global_step, self.args.world_size, loss)
+            keep(folder.parent, self._config.keep_checkpoints)
 
 
 class _Listed:
@@ -258,27 +250,3 @@ class _Listed:
 
     def __len__(self) -> int:
         return len(self._batches)
-
-
-class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """Publishes progress, and decides when a checkpoint is due."""
-
-    def __init__(self, config: TrainConfig, progress: Progress) -> None:
-        self._config, self._progress = config, progress
-        self._saved = time.monotonic()
-        self.stop_asked = False
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Every step: progress, and a checkpoint by steps, by time, or because someone asked to stop.
-
-        Ranks hear a signal at different steps and their clocks differ: what one of them wants, all do.
-        """
-        self._progress.update(state.global_step)
-        every, seconds = self._config.save_every_steps, self._config.save_every_s
-        due = bool(every and state.global_step % every == 0)
-        late = bool(seconds and time.monotonic() - self._saved >= seconds)
-        self.stop_asked, late = agreed(self.stop_asked, late)
-        if due or late or self.stop_asked:
-            control.should_save = True
-            self._saved = time.monotonic()
-        control.should_training_stop |= self.stop_asked

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,22 @@ from mmevol_core.stage import StageResult
 from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
 from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
-from mmevol_train.config import LoraConfig, TrainConfig
+from mmevol_train.config import TrainConfig, rows_a_step
 from mmevol_train.corpus import Corpus
-from mmevol_train.dataset import Conversations, Reading, blank_row, read_corpus
+from mmevol_train.dataset import Conversations, blank_row, read_corpus
 from mmevol_train.engine import arguments, prepare_process, private, rank, wait, world_size
+from mmevol_train.finish import choose, finish
+from mmevol_train.groups import freeze
+from mmevol_train.held_out import held_out, split
 from mmevol_train.images import Normalizer
 from mmevol_train.launch import STOPPED
 from mmevol_train.monitor import Meter
 from mmevol_train.packing import PackedCollator, check_packing, use_packing
+from mmevol_train.rows import Reading
 from mmevol_train.sampler import Plan, plan
-from mmevol_train.sharded import gathered, held_share, layer_classes, merged
-from mmevol_train.trainer import PartsTrainer, Watch, freeze
+from mmevol_train.sharded import layer_classes
+from mmevol_train.trainer import PartsTrainer
+from mmevol_train.watch import Watch, stops_politely
 
 log = logging.getLogger(__name__)
 
@@ -53,42 +57,61 @@ def train(
     model = adapted(prepared(model, config), config)
     groups = freeze(model, config)
     learns = [group.row() for group in groups]  # counted before an engine cuts them into shards
-    for row in learns if rank() == 0 else []:
-        log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", row)
-    steps = len(order.batches) // (config.accumulate * world_size()) or 1
+    rows_each = rows_a_step(stage, config, world_size())
+    _announce(learns, config, rows_each)
+    order, steps, planned = _until(order, config)
     work = out_dir / "training"
     previous = checkpoint.latest(work, clean=rank() == 0, ranks=world_size())
     wait()
     rows = Conversations(corpus, images, reading, config.image_cache_mb)
     collator = _collator(config, model, processor, reading, [rows[index] for index in order.batches[0]])
+    aside = held_out(corpus.lengths, config)
     with (
         Progress(private(out_dir), stage, steps, "steps") as progress,
         _tracker(config, stage, out_dir, previous) as tracker,
     ):
-        watch = Watch(config, progress)
+        watch = Watch(config, progress, aside)
         trainer = PartsTrainer(
             config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker,
-            meter=Meter(config, model.config, corpus), model=model,
-            args=arguments(config, work, steps, layer_classes(model)), train_dataset=rows, data_collator=collator,
-            callbacks=[watch],
+            meter=Meter(config, model.config, corpus), held_out=aside, schedule_steps=planned, model=model,
+            args=arguments(config, work, steps, layer_classes(model), planned), train_dataset=rows,
+            data_collator=collator, callbacks=[watch],
         )  # fmt: skip
-        with _stops_politely(watch):
+        with stops_politely(watch):
             trainer.train(resume_from_checkpoint=str(previous) if previous else None)
         if watch.stop_asked and trainer.state.global_step < steps:
             raise UserError(f"stopped at step {trainer.state.global_step}; the same command continues", status=STOPPED)
-    result = _finish(config, trainer, processor, out_dir, base)
+    result = {**choose(config, trainer, work), **finish(config, trainer, processor, out_dir, base)}
     losses = read_metrics(out_dir / FILE_NAME)
     wait()
     shutil.rmtree(work if rank() == 0 else private(out_dir), ignore_errors=True)
     metrics = {
         "train_samples": sum(map(len, order.batches)), "train_tokens": order.total(corpus.lengths),
-        "supervised_tokens": order.total(corpus.supervised), "steps": steps,
+        "supervised_tokens": order.total(corpus.supervised), "steps": steps, "rows_a_step": rows_each,
         "final_loss": losses[-1]["loss"] if losses else None,
-        "rows": corpus.accounting(), "rows_dropped_at_end": order.dropped,
+        "rows": accounting(corpus, config), "rows_dropped_at_end": order.dropped,
         "trainable": learns,
         "seconds": time.monotonic() - started, **result,
     }  # fmt: skip
     return StageResult({"checkpoint": out_dir / "checkpoint", "losses": out_dir / FILE_NAME}, metrics)
+
+
+def _announce(learns: list[dict[str, Any]], config: TrainConfig, rows: int) -> None:
+    """What learns, and from how many rows a step."""
+    if rank() != 0:
+        return
+    for row in learns:
+        log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", row)
+    shape = (config.batch_size, config.accumulate, world_size())
+    log.info("%d rows a step: %d in a micro-batch x %d accumulated x %d processes", rows, *shape)
+
+
+def _until(order: Plan, config: TrainConfig) -> tuple[Plan, int, int]:
+    """(plan, its steps, steps of the whole plan): cut where the configuration says that the run stops."""
+    multiple = config.accumulate * world_size()
+    planned = len(order.batches) // multiple or 1
+    steps = min(planned, config.stop_at_step or planned)
+    return replace(order, batches=order.batches[: steps * multiple]), steps, planned
 
 
 @contextmanager
@@ -165,13 +188,26 @@ def reading_of(config: TrainConfig, stage: str, processor: Any) -> Reading:
 
 
 def make_plan(config: TrainConfig, corpus: Corpus, tokens: int | None) -> Plan:
-    """The order of the whole run."""
+    """The order of the whole run, over the rows that are not held out."""
     multiple = config.accumulate * world_size()
     limit = config.max_steps * multiple if config.max_steps else None
-    return plan(
-        corpus.lengths, config.batch_size, epochs=config.epochs, seed=config.seed, multiple=multiple, max_batches=limit,
-        tokens=tokens, pack_length=config.pack_length if config.batching == "packed" else None,
+    learned, _ = split(len(corpus.rows), config)
+    order = plan(
+        corpus.lengths[learned], config.batch_size, epochs=config.epochs, seed=config.seed, multiple=multiple,
+        max_batches=limit, tokens=tokens, pack_length=config.pack_length if config.batching == "packed" else None,
     )  # fmt: skip
+    return replace(order, batches=[learned[batch].tolist() for batch in order.batches])
+
+
+def accounting(corpus: Corpus, config: TrainConfig) -> dict[str, Any]:
+    """Rows in = kept + eliminated by reason; rows held out are not kept, for nothing is learned from them."""
+    found = corpus.accounting()
+    learned, aside = split(len(corpus.rows), config)
+    found["kept"] = len(learned)
+    if len(aside):
+        found["eliminated"]["held out for validation"] = len(aside)
+    assert found["in"] == found["kept"] + sum(found["eliminated"].values()) + sum(found["failed"].values())
+    return found
 
 
 def _corpus(data: Path, images: Path, reading: Reading, config: TrainConfig, out_dir: Path) -> Corpus:
@@ -186,10 +222,12 @@ def _corpus(data: Path, images: Path, reading: Reading, config: TrainConfig, out
 
 
 def _tokens(match: Path | None, images: Path, reading: Reading, config: TrainConfig, out_dir: Path) -> int | None:
-    """Training tokens of the arm to match, its refused rows left out as its own training leaves them out."""
+    """Training tokens of the arm to match, without the rows that its own training refuses or holds out."""
     if match is None:
         return None
-    return int(_corpus(match, images, reading, config, out_dir).lengths.sum()) * config.epochs
+    other = _corpus(match, images, reading, config, out_dir)
+    learned, _ = split(len(other.rows), config)
+    return int(other.lengths[learned].sum()) * config.epochs
 
 
 def _normalizer(processor: Any) -> Normalizer:
@@ -198,54 +236,4 @@ def _normalizer(processor: Any) -> Normalizer:
 
 
 def _step(previous: Path | None) -> int:
-    return int(previous.name.rpartition("-")[2]) if previous else 0
-
-
-def _finish(config: TrainConfig, trainer: Any, processor: Any, out_dir: Path, base: Path | None) -> dict[str, Any]:
-    """Save the result as a plain Hugging Face folder and have a fresh process compare it with the trained model."""
-    folder = out_dir / "checkpoint"
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    expected = checkpoint.probe(model, processor) if config.verify else None  # of the shards: all processes take part
-    state = gathered(trainer)
-    if rank() != 0:
-        return {}
-    held = held_share(model)
-    if config.lora is not None:
-        assert base is not None, "adapters are for fine-tuning"
-        model, state = _unadapted(model, state, config.lora, base), None
-        if config.lora.four_bit and expected is not None:  # the weights it was trained beside were not these
-            expected = checkpoint.probe(model, processor)
-    model.model.language_model.set_attn_implementation(config.backbone.attention)
-    checkpoint.save(model, processor, folder, state)
-    found: dict[str, Any] = {"weights": checkpoint.fingerprint(folder), "held_share": held}
-    if expected is not None:
-        exact = config.dtype == "float32" and not torch.cuda.is_available()
-        found["verified"] = checkpoint.verify(expected, folder, exact=exact)
-    return found
-
-
-def _unadapted(model: Any, state: dict[str, torch.Tensor] | None, lora: LoraConfig, base: Path) -> Any:
-    """The plain model: weights of `base`, what was learned, and the adapters merged."""
-    learns = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    have = dict(model.named_parameters()) if state is None else state
-    plain, _ = checkpoint.load(base)
-    weights = merged(plain.state_dict(), {name: have[name].detach().cpu() for name in learns}, lora.alpha / lora.rank)
-    plain.load_state_dict(weights, strict=True)
-    return plain
-
-
-@contextmanager
-def _stops_politely(watch: Watch) -> Iterator[None]:
-    """SIGTERM: finish the step, write a checkpoint, stop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(*_: Any) -> None:
-        watch.stop_asked = True
-
-    before = signal.signal(signal.SIGTERM, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return checkpoint.step_of(previous) if previous else 0

@@ -1,4 +1,4 @@
-"""`mmevol labels`, `mmevol tokens`, `mmevol chat` and `mmevol serve`."""
+"""`mmevol labels`, `tokens`, `chat`, `serve` and `export-checkpoint`."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(tokens)
     app.command()(chat)
     app.command()(serve)
+    app.command()(export_checkpoint)
 
 
 def labels(
@@ -138,3 +139,14 @@ def serve(
     typer.echo(f"http://{host}:{port}/v1  model: {checkpoint.resolve()}", err=True)
     # nothing is looked up: what is served lies in the folder
     os.execve(words[0], words, {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
+
+
+def export_checkpoint(
+    run: Annotated[Path, typer.Argument(help="folder of a training stage that has not finished")],
+    to: Annotated[Path, typer.Option(help="folder to write")],
+    step: Annotated[str, typer.Option(help="a kept step, last, or best (lowest held-out loss)")] = "last",
+) -> None:
+    """Write a kept checkpoint of an interrupted training stage as a plain Hugging Face folder."""
+    from mmevol_train.export import export_checkpoint as export
+
+    typer.echo(f"step {export(run, to, step)}: {to}")
