@@ -13,7 +13,7 @@ bin := $(venv)/bin
 ready := $(venv)/.ready
 official := .venv-vlmeval
 
-.PHONY: help setup experiment sweep plan compare evolve train eval test test-slow lint types check bench standins vlmeval-env peers-env clean
+.PHONY: help setup experiment sweep plan compare evolve train eval test test-engines test-slow lint types check bench standins vlmeval-env peers-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ eval: $(ready) ## up to the scores
 
 test: $(ready) ## the fast test suite (under five minutes), in two processes
 	@$(bin)/pytest -q -n 2 --dist loadfile $(args)
+
+test-engines: $(ready) ## both backbones through every engine that runs on a CPU, two processes each: six minutes
+	@$(bin)/pytest -q -m engine $(args)
 
 test-slow: $(ready) ## every test
 	@$(bin)/pytest -q -m "slow or not slow" $(args)
