@@ -104,7 +104,11 @@ class Asker(ABC):
         except ChatFailure as failure:
             if failure.reason != NO_STRUCTURE:
                 self.stats.failures[failure.reason] += 1
-            raise
+                raise
+            if schema is not None:
+                raise
+            self.stats.failures["refused"] += 1  # it had none, whatever the server means
+            raise ChatFailure("refused", failure.detail) from failure
 
     async def _fetch(self, request: Request, note: str | None) -> None:
         """Attempt until the journal has the answer; whoever asks for the same key meanwhile waits for this future."""

@@ -206,7 +206,8 @@ def _loads(raw: bytes) -> Any:
     except orjson.JSONDecodeError:
         if b"\\ud" not in raw.lower():
             raise
-        return json.loads(json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace"))
+        text = json.dumps(json.loads(raw), ensure_ascii=False)
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _usage(usage: Any) -> tuple[int, int]:
