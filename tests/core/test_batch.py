@@ -5,8 +5,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import orjson
 import pytest
 from support.chatting import endpoint, numbered
 from support.mock_teacher import MockTeacher
@@ -128,3 +130,117 @@ def test_the_batch_price_is_what_the_journal_counts(tmp_path):
         _, stats = ask_all(end, tmp_path / "j.sqlite", numbered(10))
     # half of the normal price: 10 dollars for a million tokens
     assert stats.usd == pytest.approx(0.5 * 10e-6 * (stats.prompt_tokens + stats.completion_tokens))
+
+
+def two_clients(url: str, journal: Path, leave_after: int | None, teacher: MockTeacher):
+    """A teacher and a judge ask ten questions each through one journal; leave when so many batches are under way."""
+
+    async def work():
+        with Journal(journal) as store:
+            async with AsyncExitStack() as stack:
+                chats = [
+                    await stack.enter_async_context(connect(endpoint(url, model=model, batch=QUICK), store))
+                    for model in ("teacher", "judge")
+                ]
+                asked = [asyncio.create_task(chat.ask([user(text)])) for chat in chats for text in numbered(10)]
+                while leave_after is not None and len(teacher.server.batches.batches) < leave_after:
+                    await asyncio.sleep(0.01)
+                if leave_after is None:
+                    return await asyncio.gather(*asked)
+                await asyncio.sleep(0.1)  # their ids are noted
+                for task in asked:
+                    task.cancel()
+
+    return asyncio.run(work())
+
+
+def test_teacher_and_judge_note_their_batches_without_forgetting_each_others(tmp_path):
+    with MockTeacher(batch_delay=1.0) as teacher:
+        two_clients(teacher.base_url, tmp_path / "j.sqlite", 2, teacher)
+        assert len(orjson.loads((tmp_path / "j.sqlite.batches.json").read_bytes())) == 2
+        replies = two_clients(teacher.base_url, tmp_path / "j.sqlite", None, teacher)
+        assert len(teacher.server.batches.batches) == 2  # fetched, not submitted again
+        assert teacher.stats()["requests"] == 20
+    assert len(replies) == 20
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_batch_whose_creation_seemed_to_fail_is_not_created_twice(tmp_path, times):
+    with MockTeacher() as teacher:
+        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "first.sqlite", ["warm up"])
+        create, calls = teacher.server.batches.create, []
+
+        def created_but_answered_502(request):
+            calls.append(request)
+            if len(calls) < times:
+                return 502, {"error": {"message": "bad gateway"}}  # and not created
+            made = create(request)
+            return (502, {"error": {"message": "bad gateway"}}) if len(calls) == times else made
+
+        teacher.server.batches.create = created_but_answered_502
+        replies, _ = ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(10))
+        assert len(teacher.server.batches.batches) == 2
+        assert len(calls) == times
+        assert teacher.stats()["duplicate_requests"] == 0
+    assert all(isinstance(reply, Reply) for reply in replies.values())
+
+
+def test_broken_lines_of_an_output_file_cost_only_their_own_questions(tmp_path):
+    junk = [b"{half a line", b"[]", b'{"custom_id": "not hexadecimal", "response": {}}', b'{"custom_id": 7}']
+    with MockTeacher() as teacher:
+        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "first.sqlite", ["warm up"])
+        add_file, spoiled = teacher.server.batches.add_file, []
+
+        def spoil(name, purpose, data):
+            if purpose == "batch_output" and not spoiled:
+                spoiled.append(name)
+                first, second, *rest = data.splitlines()
+                silent = orjson.dumps({**orjson.loads(second), "response": None})
+                data = b"\n".join([first[:-9], silent, *junk, *rest, rest[0]])  # one line twice
+            return add_file(name, purpose, data)
+
+        teacher.server.batches.add_file = spoil
+        replies, stats = ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(10))
+        assert teacher.stats()["duplicate_requests"] == 2
+    assert all(isinstance(reply, Reply) for reply in replies.values())
+    assert (stats.answered, dict(stats.errors)) == (10, {"batch_missing": 1})
+
+
+def test_a_batch_that_the_server_has_forgotten_stops_the_run_and_names_the_note(tmp_path):
+    with MockTeacher(batch_delay=0.5) as teacher:
+        two_clients(teacher.base_url, tmp_path / "j.sqlite", 2, teacher)
+        teacher.server.batches.batches.clear()
+        with pytest.raises(
+            UserError, match=r"knows no batch .* delete .*j\.sqlite\.batches\.json to ask, and pay, again"
+        ):
+            ask_all(endpoint(teacher.base_url, model="judge", batch=QUICK), tmp_path / "j.sqlite", numbered(10))
+
+
+def test_what_a_killed_process_was_filling_is_removed(tmp_path):
+    left = tmp_path / "j.sqlite.0123.batch.jsonl"
+    left.write_bytes(b"half")
+    with MockTeacher() as teacher:
+        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", ["one"])
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".lock", ".sqlite"]
+
+
+def test_the_budget_counts_batches_of_an_earlier_process_that_are_still_under_way(tmp_path):
+    prices = {"usd_per_m_prompt": 1000.0, "usd_per_m_completion": 1000.0, "max_tokens": 100, "max_usd": 1.0}
+
+    async def leave_after(batches: int, questions: list[str]) -> None:
+        with Journal(tmp_path / "j.sqlite") as store:
+            async with connect(endpoint(teacher.base_url, batch=QUICK, **prices), store) as chat:
+                asked = [asyncio.create_task(chat.ask([user(text)])) for text in questions]
+                while len(teacher.server.batches.batches) < batches:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)
+                for task in asked:
+                    task.cancel()
+
+    with MockTeacher(batch_delay=60) as teacher:
+        asyncio.run(leave_after(1, numbered(15)))
+        asyncio.run(leave_after(2, [f"Something else, number {number}" for number in range(15)]))
+        server = teacher.server.batches
+        inputs = [server.files[made["input_file_id"]][1] for made in server.batches.values()]
+    # 15 * 0.0525 may still be owed for the first batch: beside it 4 more at 0.053 fit into one dollar
+    assert [data.count(b"\n") for data in inputs] == [15, 4]
