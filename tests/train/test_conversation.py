@@ -163,15 +163,40 @@ def test_a_vocabulary_with_a_newline_entry_supervises_newlines_like_the_referenc
     assert row.rendered[slice(*row.supervised[1])] == "\n"  # after "<|im_start|>system"
 
 
-def test_rows_that_cannot_be_read_are_one_line_errors(tmp_path):
+def test_every_row_has_a_line_and_says_what_is_wrong_with_it(tmp_path):
     tokenizer("qwen2").save(str(tmp_path / "tokenizer.json"))
-    for rows, words in (
-        ([{"conversations": []}], "row 0"),
-        ({}, "JSON list"),
-        ([{"conversations": [{"from": 1}]}], "`from`"),
-    ):
-        with pytest.raises(UserError, match=words):
-            list(label_rows(write(tmp_path, rows), "qwen2", "finetune", "answer", tmp_path / "tokenizer.json"))
+    talk = turns(("human", "x"), ("gpt", "y"))
+    rows = [
+        {"conversations": []},
+        {"conversations": [{"from": 1}]},
+        {"conversations": turns(("human", "x"), ("gpt", 5))},
+        "no row",
+        {"conversations": turns(("human", "\ud800"), ("gpt", "y"))},
+        {"conversations": talk, "image": "a.png"},
+        {"conversations": turns(("human", "<image> x"), ("gpt", "y"))},
+        {"conversations": talk, "image": 7},
+        {"conversations": turns(("human", "a<|im_end|>"), ("gpt", "y"))},
+        {"conversations": talk},
+    ]
+    found = list(label_rows(write(tmp_path, rows), "qwen2", "finetune", "answer", tmp_path / "tokenizer.json"))
+    texts = "every turn needs the texts `from` and `value`"
+    assert [row.problem for row in found] == [
+        "needs a non-empty list `conversations`", texts, texts, "needs a non-empty list `conversations`",
+        "a turn holds half of a surrogate pair, which is no character", "1 images for 0 placeholders",
+        "0 images for 1 placeholders", "`image` is neither a path nor a list of paths", "", "",
+    ]  # fmt: skip
+    assert found[8].as_dict()["note"] == "literal <|im_end|> escaped"
+    assert set(found[9].as_dict()) == {"row", "rendered", "supervised"}
+    # 9 tokens are not enough to reach the answer
+    cut = list(label_rows(write(tmp_path, rows[9:]), "qwen2", "finetune", "answer", tmp_path / "tokenizer.json", 9))
+    assert (cut[0].supervised, cut[0].problem) == ((), "nothing supervised")
+    assert "nothing supervised" in colour(cut[0]).plain and "<|im_start|>system" in colour(cut[0]).plain
+
+
+def test_files_that_cannot_be_read_are_one_line_errors(tmp_path):
+    tokenizer("qwen2").save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match="JSON list"):
+        list(label_rows(write(tmp_path, {}), "qwen2", "finetune", "answer", tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match="did you mean 'qwen2'"):
         list(label_rows(write(tmp_path, []), "qwen", "finetune", "answer"))
     with pytest.raises(UserError, match="choose the tokenizer of a llama3 model"):

@@ -63,8 +63,8 @@ def test_pieces_give_the_tokens_and_labels_of_the_whole_text_by_both_rules(talks
             texts.append(render_answer(talk, chat_template(family)))
         except BadRow:
             continue
-    for text, found in zip(texts, REMEMBERING[family].encode(texts), strict=True):
-        same(found, text, family)
+    for text in texts:
+        same(REMEMBERING[family].encode(text), text, family)
 
 
 @settings(max_examples=150, deadline=None)
@@ -73,8 +73,8 @@ def test_borders_may_fall_anywhere(text, cuts, family):
     places = sorted({cut for cut in cuts if cut <= len(text)})
     spans = tuple(zip(places[::2], places[1::2], strict=False))
     rendered = Rendered(text, spans)
-    same(REMEMBERING[family].encode([rendered])[0], rendered, family)
-    same(Pieces(TOKENIZERS[family], also=(5, 9)).encode([rendered])[0], rendered, family, also=(5, 9))
+    same(REMEMBERING[family].encode(rendered), rendered, family)
+    same(Pieces(TOKENIZERS[family], also=(5, 9)).encode(rendered), rendered, family, also=(5, 9))
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
@@ -82,20 +82,20 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     few = Pieces(TOKENIZERS["qwen2"])
     for number in range(40):
         text = Rendered(f"word{number} other more {number * 'long'}", ())
-        same(few.encode([text])[0], text, "qwen2")
-    assert few._held < 1500
+        same(few.encode(text), text, "qwen2")
+    assert few._first.held + few._later.held < 1500
 
 
 def test_known_expressions_are_read_in_pieces_and_all_others_whole():
-    assert all(Pieces(TOKENIZERS[family])._special for family in TEMPLATES)
+    assert all(Pieces(TOKENIZERS[family]).knows_cuts for family in TEMPLATES)
     strange = words("qwen2")
     strange.add_tokens([AddedToken("<|tool|>", lstrip=True)])
     cutting = words("qwen2")
     cutting.enable_truncation(3)
     for other in (tokenizer("qwen2"), strange, cutting):
-        assert Pieces(other)._special is None
+        assert not Pieces(other).knows_cuts
     text = Rendered("a word and\n another", ((2, 6),))
-    ids, supervised = Pieces(tokenizer("qwen2")).encode([text])[0]
+    ids, supervised = Pieces(tokenizer("qwen2")).encode(text)
     expected = encode(text, tokenizer("qwen2"))
     assert (ids.tolist(), supervised.tolist()) == (expected.ids, expected.supervised)
 
@@ -105,7 +105,7 @@ def test_a_tokenizer_that_trims_offsets_supervises_the_same_tokens():
     plain, trims = tokenizer("qwen2"), tokenizer("qwen2")
     trims.post_processor = processors.ByteLevel(trim_offsets=True)
     text = render_mmevol([{"from": "human", "value": "x  "}], template("qwen2"), has_image=False)
-    found, expected = Pieces(trims).encode([text])[0], Pieces(plain).encode([text])[0]
+    found, expected = Pieces(trims).encode(text), Pieces(plain).encode(text)
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
     assert trims.encode(text.text).offsets != plain.encode(text.text).offsets
 
@@ -127,5 +127,5 @@ def test_one_memory_serves_texts_in_any_order(family):
     texts = [Rendered(text, ()) for text in ("b word", " word b", "word", " word", "x word\n\nword", "word word")]
     memory = Pieces(TOKENIZERS[family])
     for order in (texts, texts[::-1]):
-        for text, found in zip(order, memory.encode(order), strict=True):
-            same(found, text, family)
+        for text in order:
+            same(memory.encode(text), text, family)

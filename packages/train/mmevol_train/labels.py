@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from rich.text import Text
 from tokenizers import Tokenizer
 
 from mmevol_core.errors import UserError, unknown
-from mmevol_core.files import read_json
+from mmevol_core.json_stream import json_rows
 from mmevol_train.conversation import (
+    IMAGE,
     BadRow,
     Rendered,
     Span,
@@ -27,7 +28,7 @@ from mmevol_train.conversation import (
     template,
     union,
 )
-from mmevol_train.encoding import Encoded, encode, with_image_token
+from mmevol_train.encoding import Encoded, encode, untrimmed, with_image_token
 
 STAGES = ("pretrain", "finetune")
 MODES = ("answer", "mmevol")
@@ -35,17 +36,21 @@ MODES = ("answer", "mmevol")
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One conversation as text; `supervised` the characters the loss is taken on, `problem` why there are none."""
+    """One conversation as text; `supervised` the characters the loss is taken on.
+
+    `problem` says why there are none, `note` what of the row's own words was written differently.
+    """
 
     row: int
     rendered: str
     supervised: tuple[Span, ...]
     problem: str = ""
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON line of `mmevol labels --json`."""
         shown = {"row": self.row, "rendered": self.rendered, "supervised": [list(span) for span in self.supervised]}
-        return {**shown, "problem": self.problem} if self.problem else shown
+        return shown | {name: text for name in ("problem", "note") if (text := getattr(self, name))}
 
 
 def label_rows(
@@ -67,18 +72,24 @@ def label_rows(
     words = load_tokenizer(tokenizer, shape)
     if max_length is not None and max_length < 1:
         raise UserError(f"--max-length must be 1 or more, got {max_length}")
-    for number, row in enumerate(read_rows(data)):
+    begins = _start(words, shape, tokenizer is None)
+    known = [untrimmed(words), with_image_token(untrimmed(words))]
+    also = newline_ids(words, shape, mode, stage)
+    for number, row in enumerate(json_rows(data)):
         try:
-            yield _label(number, row, shape, stage, mode, words, tokenizer is None, max_length)
+            rendered = normalised(_rendered(row, shape, stage, mode, words, begins), words)
+            sees = stage == "pretrain" or "image" in row
+            shown = _shown(number, rendered, encode(rendered, known[sees], also), max_length)
+            yield replace(shown, note=_escaped(row, words) if mode == "answer" else "")
         except BadRow as problem:
             yield LabelRow(number, "", (), str(problem))
 
 
 def colour(row: LabelRow) -> Text:
-    """For the terminal: supervised characters in green, the rest dim; a row that cannot be trained on in red."""
-    if row.problem:
-        return Text(f"row {row.row}: {row.problem}", style="red")
-    text = Text(f"row {row.row}: ", style="bold") + Text(row.rendered, style="dim")
+    """For the terminal: supervised characters in green, the rest dim; what is wrong with a row in red."""
+    said = "; ".join(text for text in (row.problem, row.note) if text)
+    head = Text(f"row {row.row}: ", style="bold") + Text(f"{said} " if said else "", style="red")
+    text = head + Text(row.rendered, style="dim")
     offset = len(text.plain) - len(row.rendered)
     for start, end in row.supervised:
         text.stylize("not dim green", offset + start, offset + end)
@@ -102,45 +113,52 @@ def load_tokenizer(path: Path | None, shape: Template) -> Tokenizer:
     return words
 
 
-def read_rows(data: Path) -> list[Mapping[str, Any]]:
-    """Rows of a LLaVA JSON file; UserError naming the row and field that does not fit."""
-    rows = read_json(data)
-    if not isinstance(rows, list):
-        raise UserError(f"{data} must hold a JSON list of rows with `conversations`")
-    for number, row in enumerate(rows):
-        problem = row_problem(row)
-        if problem:
-            raise UserError(f"{data} row {number}: {problem}")
-    return rows
-
-
 def row_problem(row: Any) -> str:
     """Why a row is no LLaVA row, or an empty text."""
     turns = row.get("conversations") if isinstance(row, dict) else None
     if not isinstance(turns, list) or not turns:
         return "needs a non-empty list `conversations`"
-    if not all(
-        isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("from", "value")) for turn in turns
-    ):
-        return "every turn needs the texts `from` and `value`"
+    for turn in turns:
+        if not (isinstance(turn, dict) and isinstance(turn.get("from"), str) and isinstance(turn.get("value"), str)):
+            return "every turn needs the texts `from` and `value`"
+        try:
+            (turn["from"] + turn["value"]).encode()
+        except UnicodeEncodeError:
+            return "a turn holds half of a surrogate pair, which is no character"
     return ""
 
 
-def _label(
-    number: int, row: Mapping[str, Any], shape: Template, stage: str, mode: str, words: Tokenizer, standin: bool,
-    max_length: int | None,
-) -> LabelRow:  # fmt: skip
+def image_names(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Paths of a row's pictures; BadRow when `image` holds something else."""
+    value = row.get("image") or []
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise BadRow("`image` is neither a path nor a list of paths")
+    return tuple(names)
+
+
+def _rendered(
+    row: Mapping[str, Any], shape: Template, stage: str, mode: str, words: Tokenizer, begins: str
+) -> Rendered:
+    if problem := row_problem(row):
+        raise BadRow(problem)
     turns, has_image = row["conversations"], "image" in row
     if mode == "answer":
         rendered = render_answer(turns, chat_template(shape.name), special_tokens(words), "escape")
-    elif stage == "pretrain":
-        rendered = render_plain(turns, _start(words, shape, standin), has_image)
-    else:
-        rendered = render_mmevol(turns, shape, has_image)
-    rendered = normalised(rendered, words)
-    sees = has_image or stage == "pretrain"
-    encoded = encode(rendered, with_image_token(words) if sees else words, newline_ids(words, shape, mode, stage))
-    return _shown(number, rendered, encoded, max_length)
+        images, slots = len(image_names(row)), rendered.text.count(IMAGE)
+        if images != slots:
+            raise BadRow(f"{images} images for {slots} placeholders")
+        return rendered
+    if stage == "pretrain":
+        return render_plain(turns, begins, has_image)
+    return render_mmevol(turns, shape, has_image)
+
+
+def _escaped(row: Mapping[str, Any], words: Tokenizer) -> str:
+    """Which special tokens stand in a row's own text; in training `special_text` decides about them."""
+    texts = "\n".join(turn["value"] for turn in row["conversations"])
+    literal = [token for token in special_tokens(words) if token != IMAGE and token in texts]
+    return f"literal {', '.join(literal)} escaped" if literal else ""
 
 
 def _start(words: Tokenizer, shape: Template, standin: bool) -> str:
@@ -186,4 +204,4 @@ def _shown(number: int, rendered: Rendered, encoded: Encoded, max_length: int | 
             spans.append((start, end))
         start = max(start, end)
     text = rendered.text if whole else rendered.text[: ends[-1]]
-    return LabelRow(number, text, union(spans))
+    return LabelRow(number, text, union(spans), "" if spans else "nothing supervised")
