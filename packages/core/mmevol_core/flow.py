@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -28,7 +29,7 @@ async def run(
             if pair is None:
                 running -= 1
                 continue
-            finished.room.release()
+            finished.leave()
             yield pair
         if finished.failures:
             raise finished.failures[0]
@@ -43,8 +44,26 @@ class _Finished(Generic[Row, Result]):
 
     def __init__(self, most: int) -> None:
         self.queue: asyncio.Queue[tuple[Row, Result] | None] = asyncio.Queue()
-        self.room = asyncio.Semaphore(most)
         self.failures: list[BaseException] = []
+        self._room, self._before = most, deque[asyncio.Future[None]]()
+
+    async def enter(self) -> None:
+        """Wait for room. asyncio's Semaphore looks at every waiter each time: slow when all answers are at hand."""
+        if self._room:
+            self._room -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._before.append(turn)
+        await turn  # whoever wakes it leaves it the room; a cancelled one ends the whole run
+
+    def leave(self) -> None:
+        """One result has been read."""
+        while self._before:
+            turn = self._before.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._room += 1
 
     def ended(self, task: asyncio.Task[None]) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -58,7 +77,7 @@ async def _pull(
 ) -> None:
     for row in source:
         result = await worker(row)
-        await finished.room.acquire()
+        await finished.enter()
         finished.queue.put_nowait((row, result))
         if finished.failures:
             return
