@@ -11,13 +11,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mmevol_core.errors import UserError
-from mmevol_dataengine.parse import parse_items, parse_lines, parse_scores
+from mmevol_dataengine.parse import parse_items, parse_lines, parse_reply, parse_scores
 
 sys.path.insert(0, str(Path(__file__).parent / "parse_corpus"))
 
 import parse_corpus_adversarial_values as adversarial
 import parse_corpus_cases as corpus
 import parse_corpus_spoilers as spoilers
+import third
 
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking a whole reply takes minutes
 PARSE = {"qas": parse_items, "score": parse_scores}
@@ -49,6 +50,26 @@ def test_nearly_all_of_the_second_corpus_is_recovered():
     recovered = sum(PARSE[case.kind](case.raw) == case.expected for case in known)
     assert len(cases) >= 330
     assert recovered >= 0.975 * len(known)
+
+
+# What the third corpus holds as readable and the parser gives up, the item or the reply.
+UNREAD = {
+    "equals for colon",
+    "missing colon",
+    "corner brackets as quotes",
+    "guillemets as quotes",
+    "plus joins",  # "one" + "two": the plus may belong to the text
+}
+
+
+@pytest.mark.parametrize("case", third.cases(), ids=lambda case: f"{case.name}-{case.kind}")
+def test_a_reply_of_the_third_corpus_gives_its_value_or_nothing(case):
+    found = parse_reply(case.kind, case.raw)
+    if case.open or case.name in UNREAD:  # the rules leave it open, but never another text
+        known = [item for items in case.accepted for item in items or []]
+        assert all(item in known for item in found or [])
+    else:
+        assert found == case.accepted[0]
 
 
 def test_the_corpus_is_as_large_as_promised():
@@ -96,16 +117,44 @@ def test_no_text_makes_the_parser_fail(text):
     assert parse_scores(text) is None
 
 
-@pytest.mark.parametrize("text", ["[" * 5000, '{"a":' * 5000, '[{"objects": "' * 2000, '"' * 20000, "<think>" * 5000])
-def test_hostile_nesting_ends_soon(text):
-    begin = time.perf_counter()
-    assert parse_items(text) is None
-    assert time.perf_counter() - begin < 5
+HOSTILE = [
+    "[",
+    '{"a":',
+    '[{"objects": "',
+    '"',
+    "<think>",
+    "/*",
+    "<!--",
+    "[<!--",
+    "\\",
+    '[{"question": "x\n',
+    "<" + " " * 50,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("size", [100_000, 10_000_000])
+def test_hostile_replies_end_soon(text, size):
+    begin = time.process_time()
+    assert parse_items(text * (size // len(text))) is None
+    assert time.process_time() - begin < 2
+
+
+def test_a_list_begun_again_is_read_once():
+    first, second = corpus.item(), corpus.item("What is right?", "The cat.")
+    half = json.dumps([first, second], indent=2)
+    assert parse_items(f"{half[:-60]}\n\nI start again:\n{half}") == [first, second]
+
+
+def test_a_list_after_hundreds_of_boxes_in_the_prose_is_read():
+    boxes = "The box is [0.1, 0.2, 0.3, 0.4]. " * 300
+    assert parse_items(boxes + json.dumps([corpus.item()])) == [corpus.item()]
 
 
 def test_lines_keep_their_ids_and_count():
-    rows = [{"id": 7, "raw": json.dumps([corpus.score()])}, {"id": "b", "raw": "no"}]
-    assert list(parse_lines("score", rows)) == [{"id": 7, "items": [corpus.score()]}, {"id": "b", "items": None}]
+    rows = [{"id": 7, "raw": json.dumps([{"id": 1, **corpus.score()}])}, {"id": {"a": [1]}, "raw": "no"}, {"raw": None}]
+    found = [{"id": 7, "items": [corpus.score()]}, {"id": {"a": [1]}, "items": None}, {"id": None, "items": None}]
+    assert list(parse_lines("score", rows)) == found
 
 
 def test_a_line_without_raw_text_is_named():

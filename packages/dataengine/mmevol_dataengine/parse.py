@@ -16,7 +16,16 @@ from typing import Any, Literal
 import orjson
 
 from mmevol_core.errors import UserError
-from mmevol_dataengine.parsing.fields import QA_FIELDS, SCORE_FIELDS, Doubt, collect, is_schema, qa_item, score_item
+from mmevol_dataengine.parsing.fields import (
+    LINKS,
+    QA_FIELDS,
+    SCORE_FIELDS,
+    Doubt,
+    collect,
+    is_schema,
+    qa_item,
+    score_item,
+)
 from mmevol_dataengine.parsing.reader import Block
 from mmevol_dataengine.parsing.replies import choose, find_blocks
 
@@ -64,17 +73,24 @@ def parse_scores(text: str) -> Items | None:
     return _tolerant(text, _scores_of_reply)
 
 
+def parse_reply(kind: Literal["qas", "score"], text: str) -> Items | None:
+    """What `mmevol parse` prints: as `parse_items` or `parse_scores`, without the links to parent or id."""
+    items = {"qas": parse_items, "score": parse_scores}[kind](text)
+    return items and [{key: value for key, value in item.items() if key not in LINKS} for item in items]
+
+
 def parse_lines(kind: Literal["qas", "score"], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Parse rows of `{"id", "raw"}` to rows of `{"id", "items"}`, `items` None where nothing can be trusted.
 
+    A `raw` of null is a reply that never came: nothing can be trusted.
+
     Raises:
-        UserError: for a row without `raw`, or whose `raw` is no string, naming the row.
+        UserError: for a row without `raw`, or whose `raw` is neither string nor null, naming the row.
     """
-    parse = {"qas": parse_items, "score": parse_scores}[kind]
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or not isinstance(row.get("raw"), str):
+        if not isinstance(row, dict) or not isinstance(row.get("raw", 0), str | None):
             raise UserError(f'row {number}: expected {{"id": ..., "raw": TEXT}}; the key raw is missing or no string')
-        yield {"id": row.get("id"), "items": parse(row["raw"])}
+        yield {"id": row.get("id"), "items": parse_reply(kind, row["raw"] or "")}
 
 
 def _strict(text: str, fields: frozenset[str], once: tuple[str, str]) -> list[dict[str, Any] | None] | None:
@@ -82,13 +98,13 @@ def _strict(text: str, fields: frozenset[str], once: tuple[str, str]) -> list[di
     body = text.strip()
     if body.startswith("```") and body.endswith("```") and "\n" in body:
         body = body[body.index("\n") + 1 : -3]
-    if "\\" in body and any(found[0] != "\\\\" for found in _RISKY_ESCAPE.finditer(body)):
-        return None
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     if not isinstance(value, list) or not value or not all(isinstance(raw, dict) for raw in value):
+        return None
+    if "\\" in body and any(found[0] != "\\\\" for found in _RISKY_ESCAPE.finditer(body)):
         return None
     first, second = once  # a key written twice would be resolved silently: count them
     if any(body.count(f'"{key}"') != len(value) for key in once) or not all(first in r and second in r for r in value):
@@ -104,7 +120,7 @@ def _tolerant(text: str, finish: Callable[[str], Items | None]) -> Items | None:
     """Read the text as it is, or, when it has no readable value at all, as an escaped copy of itself."""
     if len(text) > _MAX_CHARACTERS:
         return None
-    body = text.strip("\ufeff\u200b \t\r\n").replace("\r\n", "\n")
+    body = text.strip("\ufeff\u200b \t\r\n")
     unescaped = _unescaped(body)
     return finish(body if unescaped is None else unescaped)
 
@@ -170,12 +186,11 @@ def _items_of_reply(text: str) -> Items | None:
     kept: Items = []
     for _, raws in found[0]:
         items = [item for raw in raws if raw is not None and (item := qa_item(raw)) is not None]
-        if items and items == kept[-len(items) :]:
-            continue  # the same block twice
+        fresh = [item for item in items if item not in kept]  # a list may be given twice, or begun again
         earlier = {_words_of(item["question"]) for item in kept}
-        if any(_words_of(item["question"]) in earlier for item in items):
+        if any(_words_of(item["question"]) in earlier for item in fresh):
             return None  # two versions of one question, and nothing that says which is final
-        kept += items
+        kept += fresh
     return kept or None
 
 

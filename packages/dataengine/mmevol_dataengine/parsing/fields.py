@@ -15,13 +15,13 @@ from mmevol_dataengine.parsing.reader import Conflict
 QA_FIELDS = frozenset({"objects", "skills", "format", "question", "steps", "answer", "answers"})
 SCORE_FIELDS = frozenset({"improved", "score", "reason", "reasons"})
 _PLURALS = {"object": "objects", "skill": "skills", "step": "steps"}
-_LINKS = ("id", "parent")
+LINKS = ("id", "parent")
 _INPUT_KEYS = re.compile(
     r"original|input|before|draft|example|parent|given|source|seed|old|previous|thought|think|reasoning"
 )
 _OUTPUT_KEYS = re.compile(r"rewrit|evolv|after|output|result|final|new|improved|answer|data|samples|items|qas|response")
 _NUMBERED = re.compile(r"[a-z_]*\d+")
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"-?(?:0|[^\D0]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")  # \d: full-width digits too
 _SCORE_TEXT = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(?:/|out of|of)\s*10(?:\.0+)?)?(?:\s*points?)?", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"[.…\s]*|<[^<>/]*\b(?:question|text|string|here)\b[^<>/]*>|string|str", re.IGNORECASE)
 _YES, _NO = frozenset({"yes", "true", "y", "是"}), frozenset({"no", "false", "n", "否"})
@@ -64,7 +64,7 @@ def _unwrap(value: dict[str, Any], fields: frozenset[str], depth: int) -> Iterat
         if len(outputs) != 1:
             raise Doubt
         inner = {outputs[0]: inner[outputs[0]]}
-    links = {name: value[name] for name in _LINKS if name in value} if len(inner) == 1 else {}
+    links = {name: value[name] for name in LINKS if name in value} if len(inner) == 1 else {}
     for key in inner:
         raws = list(collect(value[key], fields, depth + 1))
         yield from [{**links, **raw} if raw is not None else None for raw in raws] if len(raws) == 1 else raws

@@ -22,8 +22,15 @@ _FIELD_KEY = re.compile(rf"""[*_`"“'‘]*({FIELDS})[*_`"”'’]*{_COLON}""", 
 _NAME_KEY = re.compile(rf"([A-Za-z_]\w{{0,40}}){_COLON}")
 _ITEM_FIELDS = FIELDS.replace("manipulation|description|", "")
 ITEM_START = re.compile(rf"""[{{｛]\s*[*_`"“”'‘]*(?:{_ITEM_FIELDS})[*_`"“”'’]*{_COLON}""", re.IGNORECASE)
-_SPACE = re.compile("[\\s\ufeff\u200b\u200c\u2060]*")
-_COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/|<!--.*?-->", re.DOTALL)
+VALUE_START = re.compile(rf"""\s*(?:[{QUOTES}{{｛\[［【(]|[\w.+\-]+\s*[,，}}\]])""")
+LIST_OPENS = re.compile(rf"^[ \t]*([{re.escape(OPEN_LIST)}])\s*\Z", re.MULTILINE)
+_SPACE = re.compile(
+    r"(?:[\s\ufeff\u200b\u200c\u2060]|\\[nrt](?![A-Za-z]))*"
+)  # also a line feed spelled out between tokens
+_COMMENTS = {"/*": "*/", "<!--": "-->", "//": "\n", "#": "\n"}
+_LONGEST_COMMENT = (
+    10_000  # characters; thousands of comments that nothing closes must not cost a search of the whole each
+)
 
 
 class BrokenError(ValueError):
@@ -50,10 +57,21 @@ def skip(text: str, position: int) -> int:
         position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         if text[position : position + 1] not in {"/", "#", "<"}:
             return position
-        comment = _COMMENT.match(text, position)
-        if comment is None:
+        beyond = comment_end(text, position)
+        if beyond is None:
             return position
-        position = comment.end()
+        position = beyond
+
+
+def comment_end(text: str, position: int) -> int | None:
+    """Where the comment that opens at `position` ends; None when there is none, or none that is soon closed."""
+    for opening, closing in _COMMENTS.items():
+        if text.startswith(opening, position):
+            end = text.find(closing, position + len(opening), position + _LONGEST_COMMENT)
+            if closing == "\n":
+                return end if end >= 0 else min(len(text), position + _LONGEST_COMMENT)
+            return end + len(closing) if end >= 0 else None
+    return None
 
 
 def skip_separators(text: str, position: int) -> tuple[int, bool]:

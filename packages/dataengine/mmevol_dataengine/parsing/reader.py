@@ -14,6 +14,7 @@ from mmevol_dataengine.parsing.lexis import (
     CLOSE_LIST,
     CLOSE_OBJECT,
     ITEM_START,
+    LIST_OPENS,
     OPEN_LIST,
     OPEN_OBJECT,
     QUOTES,
@@ -29,6 +30,7 @@ from mmevol_dataengine.parsing.strings import read_string
 
 _BARE = re.compile(r"[-+]?[\w.][\w.+\-]*(?:/\d+)?")
 _MAX_DEPTH = 40
+_NEAR = 80  # characters of white space that may stand before a key or an item
 
 
 class Conflict:
@@ -164,26 +166,40 @@ def read_block(text: str, position: int) -> Block:
         if mark not in OPEN_OBJECT and mark not in OPEN_LIST and mark not in QUOTES:
             block.cut, block.end = True, position
             return block
-        position = _read_element(text, position, block)
+        following = _read_element(text, position, block)
+        if following is None:
+            return block
+        position = following
 
 
-def _read_element(text: str, position: int, block: Block) -> int:
-    """Add one element to the block; after a broken one go on where the next item begins."""
+def _read_element(text: str, position: int, block: Block) -> int | None:
+    """Add one element to the block; after a broken one go on where the next item begins, None when none does."""
     try:
         value, after = read_value(text, position, in_list=True)
     except CutError:
-        block.cut = True
         following = ITEM_START.search(text, position + 1)
-        if following is None:
-            return len(text)
-        block.broken = True  # a quote was opened and never closed, with more items after it
-        return following.start()
+        block.cut = True
+        block.broken |= following is not None  # a quote was opened and never closed, with more items after it
     except BrokenError as error:
-        following = ITEM_START.search(text, max(error.position, position + 1))
+        following = ITEM_START.search(text, max(_item_around(text, error.position), position + 1))
         if following is None and not re.search(r"[\]］}｝]", text[error.position :]):
             block.cut = True  # cut inside a key, perhaps with the fence closed after it
-            return len(text)
-        block.broken = True
-        return following.start() if following else len(text)
-    block.values.append(value)
-    return after
+        else:
+            block.broken = True
+    else:
+        block.values.append(value)
+        return after
+    block.end = following.start() if following else len(text)
+    begun_again = LIST_OPENS.search(text[max(position, block.end - _NEAR) : block.end])
+    if following is None:
+        return None
+    if begun_again is None:
+        return block.end
+    block.cut, block.end = True, block.end - len(begun_again[0].lstrip())
+    return None
+
+
+def _item_around(text: str, position: int) -> int:
+    """Where the item begins whose first key is at `position`; a string that was never closed ends in such a key."""
+    brace = text.rfind("{", max(0, position - _NEAR), position)
+    return brace if brace >= 0 and not text[brace + 1 : position].strip() else position

@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from mmevol_dataengine.parsing.lexis import ITEM_START, OPEN_LIST, QUOTES, BrokenError, CutError, key_at, skip
+from mmevol_dataengine.parsing.lexis import (
+    ITEM_START,
+    OPEN_LIST,
+    QUOTES,
+    BrokenError,
+    CutError,
+    comment_end,
+    key_at,
+    skip,
+)
 from mmevol_dataengine.parsing.reader import Block, read_block
 
 _THINK = "think|thinking|thought|thoughts|reasoning|analysis|reflection|scratchpad|draft|planning|internal"
 _EVENT = re.compile(
     rf"""<(?P<close>/)?\s*(?:{_THINK})\b[^<>]*>|\[(?P<close2>/)?(?:THINK|think|THOUGHT|REASONING)\]
     |(?P<open3><\|begin_of_thought\|>|◁think▷)|(?P<close3><\|end_of_thought\|>|◁/think▷|<\|channel\|>\s*final)
-    |//[^\n]*|/\*.*?\*/|<!--.*?-->|[\[［【{{｛]""",
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+    |//|/\*|<!--|[\[［【{{｛]""",
+    re.VERBOSE | re.IGNORECASE,
 )
 _CLOSING = re.compile(
     rf"</\s*(?:{_THINK})\s*>|\[/(?:THINK|THOUGHT|REASONING)\]|<\|end_of_thought\|>|◁/think▷", re.IGNORECASE
@@ -71,15 +80,16 @@ def find_blocks(text: str) -> Reply | None:
         if event["close"] or event["close2"] or event["close3"]:
             reply, position = Reply(), event.end()
             mark = position
-        elif token[0] in "/<" and token.startswith(("//", "/*", "<!--")):
-            position = event.end()
-            if token.startswith("//") and text[max(0, here - 1) : here] == ":":  # a URL in prose is no comment
-                position = here + 2
+        elif token in ("//", "/*", "<!--"):
+            is_url = token == "//" and text[max(0, here - 1) : here] == ":"
+            position = (None if is_url else comment_end(text, here)) or event.end()
         elif len(token) > 1:
             closing = _CLOSING.search(text, event.end())
             if closing is None:
                 return reply if reply.blocks else None
             position = mark = closing.end()
+        elif not _may_open(text, here):
+            position = here + 1
         else:
             block = _try_block(text, here)
             if block is None:
@@ -104,16 +114,18 @@ def _after_headless_thinking(text: str) -> int:
     return closing.end() if opening is None or opening.start() > closing.start() else 0
 
 
-def _try_block(text: str, position: int) -> Block | None:
-    """The value that opens here, when what opens looks like a list of objects or an object."""
+def _may_open(text: str, position: int) -> bool:
+    """Does what opens here look like a list of objects or an object?"""
     inside = skip(text, position + 1)
     if inside >= len(text):
-        return None
+        return False
     if text[position] in OPEN_LIST:
-        if text[inside] not in "[［【{｛]］】" and text[inside] not in QUOTES:
-            return None
-    elif key_at(text, inside, any_name=True) is None:
-        return None
+        return text[inside] in "[［【{｛]］】" or text[inside] in QUOTES
+    return key_at(text, inside, any_name=True) is not None
+
+
+def _try_block(text: str, position: int) -> Block | None:
+    """The value that opens here, if it can be read."""
     try:
         return read_block(text, position)
     except CutError:

@@ -15,6 +15,7 @@ from mmevol_dataengine.parsing.lexis import (
     OPEN_LIST,
     OPEN_OBJECT,
     QUOTES,
+    VALUE_START,
     BrokenError,
     CutError,
     key_at,
@@ -30,6 +31,7 @@ _ADJACENT = re.compile(
     rf"""["“”]\s*\+?\s*["“”]|["“”'’]\s*[\[{{\]}}]+\s*["“”'‘]|["“”'‘](?:{FIELDS})["“”'’]\s*["“”'‘\[\]{{}}:,]|```json"""
 )
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U00[01][0-9a-fA-F]{5}|[A-Za-z]+|.)", re.DOTALL)
+_FIELD = re.compile(FIELDS)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
 # Commands of LaTeX that begin with the letter of a JSON escape: "\times" is never a tab and "imes".
 _LATEX = frozenset(
@@ -146,8 +148,11 @@ def _quote_pattern(closers: str) -> re.Pattern[str]:
 
 
 def _looks_like_key(text: str, position: int, mark: str) -> bool:
-    """An inner quote that opens `"key":` means that the quote before it was forgotten."""
-    return text[position] in QUOTES and key_at(text, position, quoted_only=mark not in "'‘’") is not None
+    """An inner quote that opens `"key": VALUE` means that the quote before it was forgotten."""
+    if text[position] not in QUOTES:
+        return False
+    key = key_at(text, position, quoted_only=mark not in "'‘’")
+    return key is not None and (_FIELD.fullmatch(key[0]) is not None or VALUE_START.match(text, key[1]) is not None)
 
 
 def _continues(text: str, after: int, *, in_list: bool, repaired: bool) -> bool:
