@@ -60,14 +60,14 @@ def parse(
     jsonl: Annotated[Path | None, typer.Option(help='lines {"id", "raw"} instead of standard input')] = None,
 ) -> None:
     """A teacher's raw text to a JSON list; exit 3 when nothing in it can be trusted."""
-    from mmevol_dataengine.parse import parse_items, parse_lines, parse_scores
+    from mmevol_dataengine.parse import parse_lines, parse_reply
 
     if jsonl is not None:
         for row in parse_lines(kind.value, read_jsonl(jsonl)):
             _out(row)
         return
     text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
-    items = parse_items(text) if kind is Kind.qas else parse_scores(text)
+    items = parse_reply(kind.value, text)
     if items is None:
         raise UserError(f"parse {kind.value}: nothing in the text can be trusted", status=NOTHING_USABLE)
     _out(items)
