@@ -6,16 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.tiny_models import backbone
 from transformers import LlavaNextConfig
 from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, image_size_to_num_patches
 
 from mmevol_core.errors import UserError
-from mmevol_train.anyres import best_resolution, grid
+from mmevol_train.anyres import best_resolution, grid, tokens_for
 from mmevol_train.backbone import _processor
 
 MMEVOL = ((672, 336), (336, 672), (672, 672), (336, 1008), (1008, 336))
 TINY = ((64, 64), (64, 128), (128, 64), (128, 128))
-SIDES = st.integers(1, 5000)
+SIDES = st.integers(1, 5000) | st.sampled_from([1, 2, 3, 335, 336, 337, 672, 1008, 10_000, 65_500])
 TILES = st.integers(1, 4)
 ANY = st.tuples(
     st.lists(st.tuples(TILES, TILES), min_size=1, max_size=7), st.sampled_from([(336, 14), (64, 16), (224, 32)])
@@ -58,6 +59,28 @@ def test_tokens_and_views_equal_processor_and_model_for_every_size_and_grid(widt
     assert (found.tokens, found.views) == model_tokens(width, height, pinpoints, tile, patch)
 
 
+EXTREMES = [(1, 5000), (5000, 1), (10_000, 3), (3, 10_000), (1, 1), (65_500, 1), (1, 65_500)]
+
+
+@pytest.mark.parametrize("size", EXTREMES)
+def test_pictures_of_one_line_are_counted_like_the_model(size):
+    found = grid(*size, MMEVOL, 336, 14)
+    assert (found.tokens, found.views) == model_tokens(*size, MMEVOL, 336, 14)
+    assert found.tokens == Counter(MMEVOL, 14).tokens(*size, 336)
+
+
+def test_each_of_the_five_grids_is_the_best_for_some_picture():
+    pictures = {(336, 672): (672, 336), (672, 336): (336, 672), (672, 672): (600, 600), (1008, 336): (300, 900),
+                (336, 1008): (900, 300)}  # fmt: skip
+    assert {best: best_resolution(*size, MMEVOL) for best, size in pictures.items()} == {best: best for best in MMEVOL}
+
+
+@pytest.mark.parametrize("size", [[3], [0, 5], [1.5, 2], [True, 2], ["a", 1], None, {"width": 1}, [1, -2], [1, 2, 3]])
+def test_a_size_that_is_none_is_named_by_its_place(tmp_path, size):
+    with pytest.raises(UserError, match=r"^sizes\[1\] is .*give \[width, height\] in pixels"):
+        tokens_for([[4, 5], size], backbone(tmp_path, "qwen2"))
+
+
 def test_a_640x480_picture_takes_five_views_and_2340_tokens():
     # 672x672 grid of 2x2 tiles of 24x24 patches; 480/640*48 = 36 rows remain: 576 + 36 * (48 + 1) = 2340
     found = grid(640, 480, MMEVOL, 336, 14)
@@ -91,7 +114,6 @@ def test_pinpoints_that_are_no_whole_tiles_are_refused():
 
 
 def test_the_processor_is_given_the_same_pinpoints(tmp_path):
-    from support.tiny_models import backbone
     from transformers import AutoTokenizer
 
     config = backbone(tmp_path, "qwen2")

@@ -13,6 +13,9 @@ PINPOINTS = ((64, 64), (64, 128), (128, 64), (128, 128))
 MEAN, STD = [0.48, 0.45, 0.4], [0.27, 0.26, 0.275]
 
 
+SIZES = [(64, 64), (1, 1), (200, 31), (31, 200), (128, 128), (97, 101), (640, 480), (3, 500)]
+
+
 def official(tile, pinpoints):
     return LlavaNextImageProcessorPil(
         size={"shortest_edge": tile}, crop_size={"height": tile, "width": tile}, image_mean=MEAN, image_std=STD,
@@ -20,7 +23,7 @@ def official(tile, pinpoints):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [(64, 64), (1, 1), (200, 31), (31, 200), (128, 128), (97, 101), (640, 480), (3, 500)])
+@pytest.mark.parametrize("size", [*SIZES, (1, 5000), (5000, 1), (10_000, 3)])
 def test_pixels_are_bit_equal_to_the_processor(size):
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     picture = Image.fromarray(pixels)

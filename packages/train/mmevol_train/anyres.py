@@ -79,8 +79,9 @@ def tokens_for(sizes: Iterable[Sequence[int]], backbone: BackboneConfig) -> list
     tile, patch = backbone.tower_geometry()
     result = []
     for number, size in enumerate(sizes):
-        if not isinstance(size, list | tuple) or len(size) != 2 or not all(type(side) is int for side in size):
-            raise UserError(f"sizes[{number}] is {size!r}; give [width, height] in pixels")
+        pair = isinstance(size, list | tuple) and len(size) == 2
+        if not pair or not all(type(side) is int and side > 0 for side in size):
+            raise UserError(f"sizes[{number}] is {size!r}; give [width, height] in pixels, whole numbers above 0")
         result.append(asdict(grid(size[0], size[1], backbone.pinpoints, tile, patch)))
     return result
 

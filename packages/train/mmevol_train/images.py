@@ -6,6 +6,7 @@ done on bytes, without the second resize and the per-tile normalisation of the o
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,16 @@ def locate_image(root: Path, name: str) -> Path:
         BadRow: when the path leaves the root or there is no such file.
     """
     path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
+    if not path.is_relative_to(_resolved(root)):
         raise BadRow("image path leaves the image root")
     if not path.is_file():
         raise BadRow("image not found")
     return path
+
+
+@cache
+def _resolved(root: Path) -> Path:
+    return root.resolve()
 
 
 def image_size(root: Path, name: str) -> tuple[int, int]:

@@ -31,7 +31,7 @@ SPLIT = (
 )
 PATTERNS = (SPLIT % "", SPLIT % "{1,3}")  # Qwen2's, Llama 3's
 WORD = re.compile(r" (?<=\S )(?=[A-Za-z])")
-REMEMBERED = 2**25  # characters of remembered pieces, each counted with OVERHEAD: about 100 MB
+REMEMBERED = 2**26  # characters of remembered pieces, each counted with OVERHEAD: about 150 MB
 OVERHEAD = 100
 Ids = tuple[NDArray[np.int32], NDArray[np.bool_]]
 
