@@ -10,7 +10,6 @@ import yaml
 from mmevol_core.config import fit
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
-from mmevol_eval.backends.vlmeval import BackendConfig
 from mmevol_eval.benchmark import PublishedData
 from mmevol_experiment.compose import choices, compose, conf_folder, sweep_points
 from mmevol_experiment.experiment import Experiment, prepare
@@ -137,15 +136,49 @@ def test_the_points_of_every_sweep_fit_and_train_apart(sweep, outputs):
     assert len({plan.jobs["evolve"].folder for plan in plans}) == 1
 
 
-@pytest.mark.parametrize(
-    ("group", "schema"), [("benchmark", PublishedData), ("judge", Endpoint), ("backend", BackendConfig)]
-)
+@pytest.mark.parametrize(("group", "schema"), [("benchmark", PublishedData), ("judge", Endpoint)])
 def test_files_that_hydra_does_not_place_fit_their_schema(group, schema):
     for name in choices(group):
         values = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
         fit(schema, values, f"{group}/{name}")
         with pytest.raises(UserError, match="surplus"):
             fit(schema, {**values, "surplus": 1}, f"{group}/{name}")
+
+
+@pytest.mark.parametrize("backend", choices("backend"))
+def test_the_official_package_takes_the_place_of_our_evaluation_and_changes_nothing_before_it(backend, outputs):
+    plain = prepared(outputs, "experiment=quickstart", "suite=opencompass9").jobs
+    official = prepared(outputs, "experiment=quickstart", "suite=opencompass9", f"backend={backend}").jobs
+    asks = official["evaluate.evolved"].node.config["backend"]["asks"]
+    assert asks == (backend == "vlmeval") and "backend" not in plain["evaluate.evolved"].node.config
+    moved = {key for key in plain if plain[key].folder != official[key].folder}
+    assert moved == {"report", *(f"evaluate.{arm}" for arm in ("seed", "seed_matched", "evolved"))}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["suite=mmevol13"], r"does not have VQAv2, MMSInst; choose suite=opencompass9"),
+        (["suite=mmevol13", "evaluate.names=[MIA-Bench]"], "MIA-Bench by a replayed judge alone"),
+        (["suite=opencompass9", "evaluate.blind=true"], r"evaluate\.blind=false, or choose backend=vlmeval_scores"),
+        (["suite=opencompass9", "evaluate.processes=8"], r"evaluate\.processes=1"),
+        (["suite=opencompass9", "evaluate.rules=mmevol"], "rules of its own"),
+        (["suite=opencompass9", "evaluate.prompts=mmevol"], "prompts of its own"),
+        (["suite=opencompass9", "benchmark.mme.settings.limit=9"], "reads whole files; leave out the limit of MME"),
+        (["suite=opencompass9", "evaluate=endpoint"], "for an endpoint choose backend=vlmeval_scores"),
+        (["suite=opencompass9", "evaluate.judge=conf/judge/local.yaml"], "a judge that is none or replay"),
+        (["suite=opencompass9", "evaluate.judge=replay:x.jsonl"], "no judge for answers that it gets itself"),
+    ],
+)
+def test_what_the_official_package_lacks_or_would_ignore_is_refused_before_anything_runs(overrides, message, outputs):
+    with pytest.raises(UserError, match=message):
+        prepared(outputs, "experiment=quickstart", "backend=vlmeval", *overrides)
+
+
+def test_without_the_official_package_one_line_says_how_it_comes_here(outputs):
+    nowhere = "evaluate.backend.environment=/nowhere"
+    plan = prepared(outputs, "experiment=quickstart", "suite=opencompass9", "backend=vlmeval", nowhere)
+    assert missing(plan) == ["the official package: no /nowhere (run `make vlmeval-env`)"]
 
 
 def sections(outputs, *overrides):

@@ -19,7 +19,7 @@ from mmevol_core.config import Config
 from mmevol_core.errors import unknown
 
 Method = Literal["rule", "judge", "none"]
-Image = bytes | Path
+Image = bytes | Path  # an encoded file, or where it lies
 
 VLMEVALKIT = "vlmevalkit"  # open-compass/VLMEvalKit at e8e78f05 (2026-08-18)
 VLMEVALKIT_02RC1 = "vlmevalkit-0.2rc1"  # the registry package ms-vlmeval 0.0.20: one multiple-choice rule less
@@ -170,6 +170,11 @@ class Benchmark:
             return [verdict(item) for item in items]
         with ThreadPoolExecutor(judge.concurrency) as pool:
             return list(pool.map(verdict, items))
+
+
+def image_bytes(image: Image) -> bytes:
+    """The encoded file; OSError when it cannot be read."""
+    return image if isinstance(image, bytes) else image.read_bytes()
 
 
 def without_fallback(rules: str) -> str:

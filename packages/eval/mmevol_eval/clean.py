@@ -67,14 +67,17 @@ def read_contaminated(path: Path) -> Contaminated:
 
 
 def clean_score(
-    task: Task, graded: Sequence[Graded], rows: Sequence[Row], listed: set[str], resamples: int, seed: int
+    task: Task, graded: Sequence[Graded] | None, rows: Sequence[Row], listed: set[str], resamples: int, seed: int
 ) -> Mapping[str, Any]:
     """The headline over clusters without a listed item, with its interval; null when none is left.
 
     Args:
-        graded: every verdict, in the order of `rows`.
+        task: the benchmark.
+        graded: every verdict, in the order of `rows`; None where its rules did not give them: the rows' own sum counts.
         rows: the items' rows.
         listed: indexes of the contaminated items.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
     """
     met = {row["cluster"] for row in rows if row["index"] in listed}
     kept = [number for number, row in enumerate(rows) if row["cluster"] not in met]
@@ -83,7 +86,9 @@ def clean_score(
         return entry
     headline = task.rules.headline(task.scoring)
     own = [rows[number] for number in kept]
-    value = task.rules.scores([graded[number] for number in kept], task.scoring)[headline.name]
-    interval = estimate(own, "score", resamples, seed).interval
+    found = estimate(own, "score", resamples, seed)
     scale = headline.maximum / 100
-    return entry | {"score": value, "percent": value / scale, "ci95": [edge * scale for edge in interval]}
+    value = found.value * scale
+    if graded is not None:
+        value = task.rules.scores([graded[number] for number in kept], task.scoring)[headline.name]
+    return entry | {"score": value, "percent": value / scale, "ci95": [edge * scale for edge in found.interval]}

@@ -17,13 +17,11 @@ import numpy as np
 from mmevol_core.files import write_json, write_jsonl
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval import probes
-from mmevol_eval.answering import collect, refuse_failures
-from mmevol_eval.benchmark import Graded, Judge
+from mmevol_eval.benchmark import Graded
 from mmevol_eval.clean import Contaminated, clean_score, read_contaminated
 from mmevol_eval.headlines import Row
-from mmevol_eval.judges import Judges
+from mmevol_eval.marking import BLIND, REAL, Marker, Marks, Own
 from mmevol_eval.predictions import Answers
-from mmevol_eval.protocol import Protocol
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.statistics import MEASURES, Estimate, average, estimate, headline_of, minimum_detectable
 from mmevol_eval.tasks import Task, load_tasks
@@ -41,53 +39,50 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
     tasks = load_tasks(config, inputs["benchmarks"])
     contaminated = inputs.get("contaminated", config.contaminated)
     listed = read_contaminated(contaminated) if contaminated else Contaminated()
-    with closing(Judges(tasks, out_dir)) as judges:
-        collected = collect(config, tasks, inputs, out_dir)
-        refuse_failures(collected.answers, config)
-        scores, rows = score(tasks, collected.answers, config, judges, collected.decoding, listed)
+    with closing(_marker(config, tasks, inputs, out_dir)) as marker:
+        collected = marker.collect()
+        scores, rows = score(tasks, collected.answers, config, marker, listed)
+        usage = marker.usage
     if collected.probe:
         scores["gates"] |= probes.measure(collected.probe, collected.answers)
     write_json(out_dir / "scores.json", scores)
     write_jsonl(out_dir / "items.jsonl", rows)
     files = {"scores": out_dir / "scores.json", "items": out_dir / "items.jsonl", "predictions": collected.log}
     metrics = {"average": scores["average"], "gates": scores["gates"], "items": len(rows)}
+    if usage:
+        metrics["judges"] = usage
     if listed.elsewhere:
         metrics["contaminated_elsewhere"] = sorted(listed.elsewhere)
     return StageResult(files, metrics)
 
 
+def _marker(config: EvaluateConfig, tasks: Sequence[Task], inputs: Mapping[str, Path], out_dir: Path) -> Marker:
+    """Our engine and rules, or the official package."""
+    if config.backend is None:
+        return Own(config, tasks, inputs, out_dir)
+    from mmevol_eval.backends.stage import Official  # used rarely
+
+    return Official(config, config.backend, tasks, inputs, out_dir)
+
+
 def score(
-    tasks: Sequence[Task],
-    answers: Answers,
-    config: EvaluateConfig,
-    judges: Judges,
-    decoding: Mapping[str, Any],
-    contaminated: Contaminated,
+    tasks: Sequence[Task], answers: Answers, config: EvaluateConfig, marker: Marker, contaminated: Contaminated
 ) -> tuple[dict[str, Any], list[Row]]:
     """Grade the answers and state the scores; also the rows of `items.jsonl`."""
     benchmarks: dict[str, Any] = {}
     all_rows: list[Row] = []
     for task in tasks:
-        own_judge = judges.of(task)
-        real = _graded(task, answers, "real", own_judge)
-        blind = _graded(task, answers, "blind", own_judge) if config.blind else None
-        rows = _rows(task, real, blind, answers)
+        real = marker.mark(task, REAL)
+        blind = marker.mark(task, BLIND).graded if config.blind else None
+        rows = _rows(task, real.graded, blind, answers)
         all_rows += rows
-        protocol = Protocol(
-            benchmark=task.rules.name,
-            version=task.rules.version,
-            rules=task.profile,
-            data=task.data,
-            prompts=task.settings.prompts or config.prompts,
-            judge=own_judge.name if own_judge else "none",
-            decoding={**decoding, "max_new_tokens": task.settings.max_new_tokens},
-        )
-        entry = _entry(task, real, rows, protocol, config) | {"failed": _failed(task, answers, "real")}
+        entry = _entry(task, real, rows, config) | {"failed": _failed(task, answers, REAL)}
         if config.blind:
-            entry["blind_failed"] = _failed(task, answers, "blind")
+            entry["blind_failed"] = _failed(task, answers, BLIND)
         listed = contaminated.of(task.rules.name, task.items)
         if listed is not None:
-            entry["clean"] = clean_score(task, real, rows, listed, config.resamples, config.seed)
+            graded = real.graded if real.recount else None
+            entry["clean"] = clean_score(task, graded, rows, listed, config.resamples, config.seed)
         benchmarks[task.rules.name] = entry
     return {
         "measures": dict(MEASURES),
@@ -100,11 +95,6 @@ def score(
 def _failed(task: Task, answers: Answers, run: str) -> int:
     """Questions without an answer, which are scored as wrong."""
     return sum(answers[run, task.rules.name, item.index].failure is not None for item in task.items)
-
-
-def _graded(task: Task, answers: Answers, run: str, judge: Judge | None) -> list[Graded]:
-    replies = {item.index: answers[run, task.rules.name, item.index].text for item in task.items}
-    return task.rules.grade_all(task.items, replies, task.profile, judge)
 
 
 def _rows(task: Task, real: Sequence[Graded], blind: Sequence[Graded] | None, answers: Answers) -> list[Row]:
@@ -124,27 +114,24 @@ def _rows(task: Task, real: Sequence[Graded], blind: Sequence[Graded] | None, an
             "question": item.question,
             "options": dict(item.options),
             "answer": item.answer,
-            "prediction": answers["real", name, item.index].text,
-            "failure": answers["real", name, item.index].failure,
+            "prediction": answers[REAL, name, item.index].text,
+            "failure": answers[REAL, name, item.index].failure,
             "parsed": verdict.parsed,
             "method": verdict.method,
             "score": verdict.score,
         }
         if blind is not None:
             other = blind[number]
-            text = answers["blind", name, item.index].text
+            text = answers[BLIND, name, item.index].text
             row |= {"blind_score": other.score, "blind_method": other.method, "blind_prediction": text}
         rows.append(row)
     return rows
 
 
-def _entry(
-    task: Task, real: Sequence[Graded], rows: Sequence[Row], protocol: Protocol, config: EvaluateConfig
-) -> dict[str, Any]:
+def _entry(task: Task, real: Marks, rows: Sequence[Row], config: EvaluateConfig) -> dict[str, Any]:
     """A benchmark's part of `scores.json`."""
-    scores = task.rules.scores(real, task.scoring)
     headline = task.rules.headline(task.scoring)
-    value, scale = scores[headline.name], headline.maximum / 100
+    value, scale = real.scores[headline.name], headline.maximum / 100
     found = estimate(rows, "score", config.resamples, config.seed)
     if abs(found.value * scale - value) > ROUNDING * max(scale, 1):
         raise AssertionError(
@@ -158,14 +145,15 @@ def _entry(
         "percent": value / scale,
         "ci95": [edge * scale for edge in found.interval],
         "mde": detectable(found) * scale,
-        "n": len(real),
-        "unparsed": sum(verdict.method == "none" for verdict in real),
-        "protocol": protocol.describe(),
-        "protocol_hash": protocol.hash,
+        "n": len(real.graded),
+        "unparsed": sum(verdict.method == "none" for verdict in real.graded),
+        "protocol": real.protocol.describe(),
+        "protocol_hash": real.protocol.hash,
         "blind": None,
         "real_minus_blind": None,
         "yes_share": yes_share(rows),
-        "scores": scores,
+        "scores": real.scores,
+        **(real.more or {}),
     }
     if config.blind:
         gain = estimate(rows, "real_minus_blind", config.resamples, config.seed)

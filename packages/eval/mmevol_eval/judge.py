@@ -8,20 +8,21 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from mmevol_core.chat import ChatFailure, Endpoint, connect, system, user
-from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import file_digest, read_jsonl
 from mmevol_core.images import ImagePolicy, prepare
 from mmevol_core.journal import Journal
+from mmevol_core.messages import Message, build
 from mmevol_core.secrets import secret
-from mmevol_eval.benchmark import Judge, Question
+from mmevol_eval.benchmark import Judge, Question, image_bytes
+from mmevol_eval.endpoints import endpoint_from
 from mmevol_eval.grading.judging import PROMPT_VERSION
+from mmevol_eval.verdicts import Verdicts
 
 MOST_THREADS = 512  # questions that wait for a judge at once; each has a thread
 GREETING = "Reply with the single word ready."
+FORMS = "none, scripted, replay:FILE.jsonl, or the path of a judge's YAML"
 
 
 class ReplayJudge:
@@ -51,19 +52,24 @@ Value = TypeVar("Value")
 
 
 class ChatJudge:
-    """A judge behind an OpenAI-compatible endpoint; what it said once is kept in a journal and never asked again.
+    """A judge behind an OpenAI-compatible endpoint, which is asked nothing twice.
 
-    The key of a verdict is the whole request: model, prompt (its version, the item and the reply are in it) and
-    images, and the number of the call, which also moves the seed. The endpoint's temperature holds for the first
-    call; later ones are new draws.
+    What this run pays for is kept in its journal. `verdicts`, where there is such a file, holds what any run was told:
+    it is looked at first, and every verdict goes there. A later call about the same item is another request, with
+    another seed where the endpoint has one; temperature and longest answer are the endpoint's.
+
+    Raises:
+        UserError: no key, or the journal or the verdicts cannot be opened.
     """
 
-    def __init__(self, endpoint: Endpoint, journal: Path) -> None:
+    def __init__(self, endpoint: Endpoint, journal: Path, verdicts: Path | None = None) -> None:
         self.name = f"{endpoint.model}/prompts-{PROMPT_VERSION}"
         key = secret(endpoint.api_key_name, f"the judge {endpoint.model}") if endpoint.api_key_name else None
+        self._endpoint = endpoint
         self._where = f"{endpoint.base_url} ({endpoint.model})"
-        self._by_batch = endpoint.batch is not None
+        self._verdicts = Verdicts(verdicts, endpoint.model, PROMPT_VERSION) if verdicts else None
         self._journal = Journal(journal)
+        self._shared: set[bytes] = set()  # requests that other runs have paid for
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
         self._thread.start()
@@ -73,22 +79,41 @@ class ChatJudge:
 
     def ask(self, question: Question) -> str:
         """The judge's reply; UserError when it cannot be reached or refuses."""
-        pictures = [prepare(_bytes(image), ImagePolicy(), question.index) for image in question.images]
+        pictures = [prepare(image_bytes(image), ImagePolicy(), question.index) for image in question.images]
         turns = [system(question.system)] if question.system else []
         try:
-            asked = self._asker.ask([*turns, user(question.prompt, *pictures)], salt=question.call)
-            return self._wait(asked).text
+            return self._wait(self._verdict([*turns, user(question.prompt, *pictures)], question))
         except ChatFailure as failure:
             raise UserError(
                 f"the judge at {self._where} gave no verdict on item {question.index}: {failure}"
             ) from failure
+
+    async def _verdict(self, turns: list[Message], question: Question) -> str:
+        """What any run was told before, or what the judge says now. Runs in the loop's thread."""
+        if self._verdicts is None:
+            return (await self._asker.ask(turns, salt=question.call)).text
+        request = build(turns, self._endpoint, None, question.call).key
+        known = self._verdicts.get(request)
+        if known is None:
+            told = (await self._asker.ask(turns, salt=question.call)).text
+            return self._verdicts.put(request, question.index, question.reply, told)
+        if self._journal.get(request) is None:
+            self._shared.add(request)
+        return known
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """What this run has paid for over its whole life, greeting included, and `shared`: verdicts others paid for."""
+        paid = self._journal.counts
+        tokens = {"prompt_tokens": paid.prompt_tokens, "completion_tokens": paid.completion_tokens}
+        return {"asked": paid.answers, **tokens, "usd": paid.usd, "shared": len(self._shared)}
 
     def check(self) -> None:
         """Say something to the judge, so that one that is not there stops the run before anything else is paid for.
 
         A judge asked by batches is not: its answer may take a day.
         """
-        if self._by_batch:
+        if self._endpoint.batch is not None:
             return
         try:
             self._wait(self._asker.ask([user(GREETING)]))
@@ -102,19 +127,20 @@ class ChatJudge:
         self._thread.join()
         self._loop.close()
         self._journal.close()
+        if self._verdicts:
+            self._verdicts.close()
 
     def _wait(self, work: Coroutine[Any, Any, Value]) -> Value:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-def _bytes(image: bytes | Path) -> bytes:
-    return image if isinstance(image, bytes) else image.read_bytes()
-
-
-def judge_from(text: str, journal: Path = Path("judge.sqlite")) -> Judge | None:
+def judge_from(text: str, journal: Path = Path("judge.sqlite"), verdicts: Path | None = None) -> Judge | None:
     """The judge that a text names: `none`, `scripted`, `replay:FILE.jsonl`, or the YAML file of an endpoint.
 
-    `journal` is where an endpoint's verdicts are kept; it is to be closed.
+    Args:
+        text: see above.
+        journal: where what is paid to an endpoint is kept; it is to be closed.
+        verdicts: where every run finds what any was told; None: this one shares nothing.
 
     Raises:
         UserError: no such file, its keys are not those of an endpoint, or nobody answers there.
@@ -127,18 +153,10 @@ def judge_from(text: str, journal: Path = Path("judge.sqlite")) -> Judge | None:
         return ScriptedJudge()
     if text.startswith("replay:"):
         return ReplayJudge(Path(text.removeprefix("replay:")))
-    path = Path(text)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"no judge {text!r}; valid: none, scripted, replay:FILE.jsonl, or the path of a judge's YAML"
-        ) from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds no keys of an endpoint (base_url, model, ...)")
-    judge = ChatJudge(fit(Endpoint, values, f"judge ({path.name})"), journal)
+    endpoint = endpoint_from(Path(text), Endpoint, "judge", FORMS)
+    if endpoint.structured:
+        raise UserError(f"judge ({Path(text).name}): structured is not used, a judge answers in words; leave it out")
+    judge = ChatJudge(endpoint, journal, verdicts)
     try:
         judge.check()
     except UserError:

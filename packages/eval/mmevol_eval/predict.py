@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import write_jsonl
 from mmevol_eval.answering import collect, refuse_failures
 from mmevol_eval.benchmark import BenchmarkSettings
 from mmevol_eval.benchmarks import find
+from mmevol_eval.endpoints import endpoint_from
 from mmevol_eval.models.endpoint import ModelEndpoint
 from mmevol_eval.settings import EvaluateConfig, ModelConfig
 from mmevol_eval.tasks import load_tasks
@@ -40,7 +39,7 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
     name = find(benchmark).name
     checkpoint, endpoint = model_of(model)
     config = EvaluateConfig(
-        **options.model_dump(exclude={"names", "model", "settings", "blind", "probes"}),
+        **options.model_dump(exclude={"names", "model", "settings", "blind", "probes"}, exclude_unset=True),
         names=(name,),
         model=endpoint,
         settings={name: BenchmarkSettings(path=data)},
@@ -73,15 +72,7 @@ def model_of(text: str) -> tuple[Path | None, ModelConfig | None]:
         return None, ModelConfig(endpoint=fit(ModelEndpoint, {"base_url": address, "model": model}, "model"))
     path = Path(text)
     if path.suffix in {".yaml", ".yml"}:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise UserError(f"no model {text!r}; valid: {FORMS}") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(values, dict):
-            raise UserError(f"{path} holds no keys of an endpoint (base_url, model, ...)")
-        return None, ModelConfig(endpoint=fit(ModelEndpoint, values, f"model ({path.name})"))
+        return None, ModelConfig(endpoint=endpoint_from(path, ModelEndpoint, "model", FORMS))
     if not path.is_dir():
         raise UserError(f"no model {text!r}; valid: {FORMS}")
     return path, None

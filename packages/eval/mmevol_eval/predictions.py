@@ -21,7 +21,7 @@ import orjson
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest
 from mmevol_core.progress import Progress
-from mmevol_eval.benchmark import Message
+from mmevol_eval.benchmark import Image, Message, image_bytes
 from mmevol_eval.models import Model, Prompt, decoding_of
 
 
@@ -156,9 +156,9 @@ def place_of(ask: Ask) -> Place:
     return ask.run, ask.benchmark, ask.index
 
 
-def _image_digest(image: bytes | Path) -> str:
+def _image_digest(image: Image) -> str:
     try:
-        return blake2b(image if isinstance(image, bytes) else image.read_bytes(), digest_size=16).hexdigest()
+        return blake2b(image_bytes(image), digest_size=16).hexdigest()
     except OSError:
         return "unreadable"  # the model fails on it by name
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_json
-from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, without_fallback
+from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, Judge, without_fallback
 from mmevol_eval.benchmarks import find
 from mmevol_eval.fetch import missing
 from mmevol_eval.grading.tsv import canonical
@@ -19,12 +20,24 @@ DRAWN = "an unreadable reply counts as the letter that MMEvol's copy draws (seed
 
 
 def score_file(
-    benchmark: str, data: Path, predictions: Path, out: Path, protocol: str | None = None, judge: str = "none"
+    benchmark: str,
+    data: Path,
+    predictions: Path,
+    out: Path,
+    protocol: str | None = None,
+    judge: str = "none",
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Score stored predictions and write the result as JSON; return it.
 
-    `predictions` holds lines `{"index", "prediction"}`; `protocol` names rules (the benchmark's default when None);
-    `judge` is `none`, `replay:FILE.jsonl` or the path of a judge's YAML (its verdicts are kept beside `out`).
+    Args:
+        benchmark: its name or an alias.
+        data: official TSV or folder.
+        predictions: lines `{"index", "prediction"}`.
+        out: file to write.
+        protocol: rules; None: the benchmark's default.
+        judge: `none`, `replay:FILE.jsonl` or the path of a judge's YAML; what is paid to it is kept beside `out`.
+        cache: SQLite file of verdicts that several runs share; None: what is beside `out` alone.
 
     Raises:
         UserError: unknown benchmark or protocol, unreadable data, or predictions that do not match the items.
@@ -39,12 +52,9 @@ def score_file(
     if not items:
         raise UserError(f"{data} holds no items of {rules_of.name}")
     replies = match(items, read_predictions(predictions), predictions)
-    referee = judge_from(judge, out.with_suffix(".judge.sqlite"))
-    try:
+    with _referee(judge, out, cache) as referee:
         graded = rules_of.grade_all(items, replies, rules, referee)
-    finally:
-        if isinstance(referee, ChatJudge):
-            referee.close()
+        usage = {"judge_usage": referee.usage} if isinstance(referee, ChatJudge) else {}
     made_by = Protocol(
         benchmark=rules_of.name,
         version=rules_of.version,
@@ -53,9 +63,20 @@ def score_file(
         judge=referee.name if referee else "none",
     )
     failed = sum(row.get("failure") is not None for row in read_jsonl(predictions))
-    value = result(rules_of, graded, made_by) | {"failed": failed}  # scored as wrong; `mmevol predict` says why
+    value = result(rules_of, graded, made_by) | {"failed": failed} | usage  # failed: scored as wrong
     write_json(out, value)
     return value
+
+
+@contextmanager
+def _referee(judge: str, out: Path, cache: Path | None) -> Iterator[Judge | None]:
+    """The judge, closed in the end."""
+    referee = judge_from(judge, out.with_suffix(".judge.sqlite"), cache)
+    try:
+        yield referee
+    finally:
+        if isinstance(referee, ChatJudge):
+            referee.close()
 
 
 def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -> dict[str, Any]:

@@ -9,8 +9,11 @@ from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_eval.benchmark import BenchmarkSettings
+from mmevol_eval.backends import known
+from mmevol_eval.benchmark import VLMEVALKIT_02RC1, BenchmarkSettings
 from mmevol_eval.models.endpoint import ModelEndpoint
+
+OF_CHECKPOINTS = ("beams", "batch_size", "device", "threads", "processes")  # an endpoint would ignore them
 
 
 class ModelConfig(Config):
@@ -42,14 +45,24 @@ class EvaluateConfig(Config):
     probes: bool = True  # gates of the tiny world, from the held-out pictures
     probe_items: int = 300
     resamples: int = 2000
+    backend: known.OfficialConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    verdicts: Path | None = Field(default=None, exclude=True)  # SQLite file of what judges said, shared by all runs
+
+    @model_validator(mode="after")
+    def _the_official_package_can_do_it(self) -> EvaluateConfig:
+        if self.backend is not None:
+            known.check(self, self.backend)
+        return self
 
     @model_validator(mode="after")
     def _an_endpoint_decodes_by_itself(self) -> EvaluateConfig:
-        if self.model is not None and self.beams != 1:
-            raise UserError(f"evaluate.beams is {self.beams}, but an endpoint decodes by itself; set evaluate.beams=1")
-        if self.model is not None and self.processes != 1:
+        if self.model is not None and "max_tokens" in self.model.endpoint.model_fields_set:
+            raise UserError("the model's endpoint sets max_tokens, which is evaluate.max_new_tokens here; set that")
+        given = [key for key in OF_CHECKPOINTS if key in self.model_fields_set] if self.model is not None else []
+        if given:
             raise UserError(
-                "evaluate.processes is for checkpoints; an endpoint has evaluate.model.endpoint.concurrency"
+                f"evaluate.{given[0]} is for checkpoints; an endpoint decodes by itself and has "
+                f"evaluate.model.endpoint.concurrency: leave evaluate.{given[0]} out"
             )
         return self
 
@@ -57,4 +70,5 @@ class EvaluateConfig(Config):
         """The settings of one benchmark, each filled from those for all."""
         own = self.settings.get(name, BenchmarkSettings())
         common = ("prompts", "rules", "judge", "max_new_tokens")
-        return own.model_copy(update={key: getattr(self, key) for key in common if getattr(own, key) is None})
+        filled = {key: getattr(self, key) for key in common if getattr(own, key) is None}
+        return own.model_copy(update=filled if self.backend is None else filled | {"rules": VLMEVALKIT_02RC1})

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from mmevol_core.errors import UserError, unknown
 from mmevol_core.files import digest
-from mmevol_eval.benchmark import PROMPTS, Benchmark, BenchmarkSettings, Image, Item, Message, without_fallback
+from mmevol_eval.benchmark import (
+    PROMPTS,
+    Benchmark,
+    BenchmarkSettings,
+    Image,
+    Item,
+    Message,
+    image_bytes,
+    without_fallback,
+)
 from mmevol_eval.benchmarks import find
 from mmevol_eval.data import locate
 from mmevol_eval.predictions import Ask
@@ -26,6 +35,7 @@ class Task:
     items: Sequence[Item]
     data: str  # hash of its files, and how many of its items are left out
     settings: BenchmarkSettings = field(default_factory=BenchmarkSettings)
+    path: Path = Path()  # of its files
 
     @property
     def scoring(self) -> str:
@@ -61,7 +71,7 @@ def _task(rules: Benchmark, settings: BenchmarkSettings, root: Path | None) -> T
         whole = len(items)
         items = first(items, settings.limit)
         data = f"{data}, {len(items)} of {whole} items"
-    return Task(rules, profile, items, data, settings)
+    return Task(rules, profile, items, data, settings, path)
 
 
 def first(items: Sequence[Item], limit: int) -> list[Item]:
@@ -101,7 +111,7 @@ def derange(images: Sequence[tuple[Image, ...]], seed: str) -> list[tuple[Image,
     Raises:
         UserError: all items show the same picture, so none can be exchanged.
     """
-    own = [digest([image if isinstance(image, str) else _bytes(image).hex() for image in group]) for group in images]
+    own = [digest([image_bytes(image).hex() for image in group]) for group in images]
     first = {key: group for key, group in zip(own, images, strict=True) if group}
     if len(first) == 1:
         raise UserError("a blind run needs at least two different pictures; set evaluate.blind=false")
@@ -115,7 +125,3 @@ def with_images(message: Message, images: Sequence[Image]) -> Message:
     """The message with other pictures at its places for pictures (repeated or cut to as many as it has)."""
     places = iter([images[number % len(images)] for number in range(len(message.images))] if images else [])
     return Message(tuple(part if isinstance(part, str) else next(places) for part in message.parts), message.system)
-
-
-def _bytes(image: Image) -> bytes:
-    return image if isinstance(image, bytes) else image.read_bytes()

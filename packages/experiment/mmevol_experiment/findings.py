@@ -134,6 +134,9 @@ LABELS = {
     "not the published questions",
     "judge": "scripted judge: MIA-Bench is graded by a program that checks each component of an instruction, "
     "not by a model that reads",
+    "asks": "official package: VLMEvalKit (ms-vlmeval) asked the checkpoints in its own loop and scored by its own "
+    "rules; pictures were not exchanged, and nothing was probed",
+    "scores": "official package: VLMEvalKit (ms-vlmeval) scored by its own rules what our engine was told",
 }
 
 
@@ -155,4 +158,7 @@ def labels(manifests: Mapping[str, Any]) -> list[str]:
             section(stage, "judge") == "scripted" and "MIA-Bench" in section(stage, "names") for stage in evaluations
         ),
     }
+    backends = [section(stage, "backend") for stage in evaluations if section(stage, "backend")]
+    asks = [one.get("asks", True) for one in backends]
+    found |= {"asks": any(asks), "scores": not all(asks)}
     return [LABELS[key] for key, holds in found.items() if holds]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.secrets import has_secret
+from mmevol_eval.backends.known import OfficialConfig
 from mmevol_experiment.experiment import Experiment
 
 STANDIN = "standin:"
@@ -44,6 +46,7 @@ def missing(experiment: Experiment) -> list[str]:
             found += _key(f"{section}.judge", values.get("judge") or {}, "export it, or leave the judge out")
     if "evaluate" in pending:
         found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
+        found += _package(config.evaluate.get("backend"))
     return found
 
 
@@ -81,6 +84,15 @@ def _blended(mixtures: dict[str, Any]) -> list[str]:
     blends = [mixture["blend"] for mixture in mixtures.values() if mixture.get("blend")]
     paths = {str(s["path"]) for b in blends if b.get("missing", "error") == "error" for s in b["sources"].values()}
     return [f"data: {path} (mixtures.ARM.blend)" for path in sorted(paths) if not Path(path).is_file()]
+
+
+def _package(backend: dict[str, Any] | None) -> list[str]:
+    """The official package, where it is to evaluate."""
+    if not backend:
+        return []
+    environment = fit(OfficialConfig, backend, "evaluate.backend").environment
+    here = (environment / "bin" / "python").is_file()
+    return [] if here else [f"the official package: no {environment} (run `make vlmeval-env`)"]
 
 
 def _paths(section: str, values: dict[str, Any], keys: tuple[str, ...]) -> list[str]:

@@ -1,14 +1,13 @@
 """The official VLMEvalKit package as a backend: it scores our predictions, or drives our checkpoint.
 
 The package (`ms-vlmeval` of the registry) cannot share our environment, so it has its own (`make vlmeval-env`) and
-runs as a process: `inside/driver.py` gets a request as a file and leaves an answer as a file. Its verdicts come back
-in the shape of `mmevol score`.
+runs as a process: `inside/driver.py` gets a request as a file and leaves an answer as a file for every data set. Its
+verdicts come back in the shape of `mmevol score`.
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,44 +15,21 @@ from typing import Any
 
 from pydantic import Field
 
-from mmevol_core.config import Config
-from mmevol_core.errors import UserError, unknown
-from mmevol_core.files import file_digest, read_json, write_json, write_jsonl
+from mmevol_core.errors import UserError
+from mmevol_core.files import file_digest, write_json, write_jsonl
 from mmevol_eval.backends import tables
+from mmevol_eval.backends.known import RULES, OfficialConfig, official
+from mmevol_eval.backends.process import Watch, folder_of, run, unwatched
 from mmevol_eval.benchmark import VLMEVALKIT_02RC1, Benchmark
-from mmevol_eval.benchmarks import find
 from mmevol_eval.data import locate
 from mmevol_eval.judge import ReplayJudge
 from mmevol_eval.protocol import Protocol, data_hash
 from mmevol_eval.score import layout, match, read_predictions
 
-RULES = f"{VLMEVALKIT_02RC1} (official package)"
-DRIVER = Path(__file__).parent / "inside" / "driver.py"
-OFFICIAL = {  # our name -> the package's; those with several of the kind go by the name of the file
-    "MME": "MME",
-    "MMStar": "MMStar",
-    "HallusionBench": "HallusionBench",
-    "MathVista_MINI": "MathVista_MINI",
-    "MMMU_DEV_VAL": "MMMU_DEV_VAL",
-    "AI2D_TEST": "AI2D_TEST",
-    "POPE": "POPE",
-    "BLINK": "BLINK",
-    "RealWorldQA": "RealWorldQA",
-    "GQA": "GQA_TestDev_Balanced",
-    "MIA-Bench": "MIA-Bench",
-    "MMVet": "MMVet",
-    "LLaVABench": "LLaVABench",
-    "OCRBench": "OCRBench",
-    "MMBench": "MMBench_DEV_EN",
-    "ScienceQA": "ScienceQA_TEST",
-    "TextVQA": "TextVQA_VAL",
-}
 
+class BackendConfig(OfficialConfig):
+    """The package and how it asks a checkpoint."""
 
-class BackendConfig(Config):
-    """Where the official package is, and how it asks a checkpoint; the keys of `conf/backend/*.yaml`."""
-
-    environment: Path = Path(".venv-vlmeval")
     beams: int = Field(default=1, ge=1)
     max_new_tokens: int = Field(default=20, ge=1)
     threads: int = Field(default=1, ge=1)
@@ -62,7 +38,7 @@ class BackendConfig(Config):
     @property
     def decoding(self) -> dict[str, Any]:
         """What the model class is told."""
-        return self.model_dump(exclude={"environment"})
+        return self.model_dump(include={"beams", "max_new_tokens", "threads", "device"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +52,7 @@ class Stored:
 
 
 def score_official(
-    benchmark: str, data: Path, predictions: Path, out: Path, judge: str = "none", config: BackendConfig | None = None
+    benchmark: str, data: Path, predictions: Path, out: Path, judge: str = "none", config: OfficialConfig | None = None
 ) -> dict[str, Any]:
     """Let the official package score stored predictions; write its result in the shape of `mmevol score`.
 
@@ -86,28 +62,43 @@ def score_official(
         UserError: no environment, a benchmark that the package does not have, or predictions that do not match.
     """
     stored = Stored(benchmark, data, predictions, judge)
-    (value,) = score_all([stored], out.with_suffix(".official"), config or BackendConfig()).values()
+    (value,) = score_all([stored], out.with_suffix(".official"), config or OfficialConfig()).values()
     write_json(out, value)
     return value
 
 
-def score_all(stored: Sequence[Stored], work: Path, config: BackendConfig) -> dict[str, dict[str, Any]]:
-    """Results of several benchmarks by name, from one process; `work` is emptied and holds the package's files."""
-    work = _fresh(work)
-    datasets = {official(one.benchmark)[1]: _request(one, work) for one in stored}
-    answer = _run(config, work, datasets)
+def score_all(
+    stored: Sequence[Stored], work: Path, config: OfficialConfig, watch: Watch = unwatched, *, keep: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Results of several benchmarks by name, from one process.
+
+    Args:
+        stored: what to score.
+        work: holds the package's files; emptied first.
+        config: where the package is.
+        watch: is told how many benchmarks are done.
+        keep: go on with what an earlier call with the same arguments left, for folders that belong to them alone.
+    """
+    checked = [(one, *_checked(one)) for one in stored]
+    work = folder_of(work, keep=keep)
+    datasets = {}
+    for one, replies, files in checked:
+        name = official(one.benchmark)[1]
+        files["predictions"] = work / f"{name}.given.jsonl"
+        write_jsonl(files["predictions"], [{"index": index, "prediction": text} for index, text in replies.items()])
+        datasets[name] = files
+    answers = run(config, work, {"datasets": datasets}, watch)
     results = {}
     for one in stored:
         rules, name = official(one.benchmark)
-        judge = datasets[name].get("judge")
-        protocol = _protocol(rules, one.data, answer["version"], judge)
-        results[rules.name] = result(rules, answer["datasets"][name], protocol)
+        protocol = _protocol(rules, one.data, answers[name]["version"], datasets[name].get("judge"))
+        results[rules.name] = result(rules, answers[name], protocol)
     return results
 
 
-def _request(stored: Stored, work: Path) -> dict[str, Path]:
-    """What the driver is told about one benchmark, checked."""
-    rules, name = official(stored.benchmark)
+def _checked(stored: Stored) -> tuple[dict[str, str], dict[str, Path]]:
+    """The replies by index, and what the driver is told about one benchmark beside them."""
+    rules, _ = official(stored.benchmark)
     items = list(rules.load(stored.data)) if stored.data.is_file() else []
     if not items:
         raise UserError(f"{stored.data} is no TSV with items of {rules.name}; the official package reads nothing else")
@@ -117,13 +108,11 @@ def _request(stored: Stored, work: Path) -> dict[str, Path]:
     if kind not in ("none", "replay"):
         raise UserError(f"the official backend takes --judge none or replay:FILE.jsonl, got {stored.judge!r}")
     replies = match(items, read_predictions(stored.predictions), stored.predictions)
-    given = work / f"{name}.given.jsonl"
-    write_jsonl(given, [{"index": item.index, "prediction": replies[item.index]} for item in items])
-    files = {"data": stored.data.resolve(), "predictions": given}
+    files = {"data": stored.data.resolve()}
     if file:
         ReplayJudge(Path(file))  # refuses a file that is not one
         files["judge"] = Path(file).resolve()
-    return files
+    return {item.index: replies[item.index] for item in items}, files
 
 
 def drive(
@@ -135,48 +124,62 @@ def drive(
     `out/NAME.predictions.jsonl`, which `mmevol score` reads.
 
     Args:
+        checkpoint: folder in Hugging Face's format.
         names: benchmarks that need no judge.
         root: folder with their TSVs.
+        out: folder to write to.
+        config: where the package is, and how it decodes.
 
     Raises:
         UserError: no environment, no checkpoint, or a benchmark that the package cannot score without a judge.
     """
-    if not (checkpoint / "config.json").is_file():
-        raise UserError(f"no checkpoint at {checkpoint}: config.json is missing")
-    found = [official(name) for name in names]
-    judged = [rules.name for rules, _ in found if rules.needs_judge]
-    if judged:
-        raise UserError(f"the official backend has no judge while it asks a model; leave out {', '.join(judged)}")
-    paths = {name: locate(root, rules).resolve() for rules, name in found}
-    folders = [name for name, path in paths.items() if path.is_dir()]
-    if folders:
-        raise UserError(f"the official package reads TSVs; in {root} {', '.join(folders)} is a folder")
-    work = _fresh(out / "official")
-    datasets = {name: {"data": path} for name, path in paths.items()}
-    answer = _run(config, work, datasets, checkpoint=checkpoint.resolve())
-    results = {}
-    for rules, name in found:
-        part = answer["datasets"][name]
-        protocol = _protocol(rules, paths[name], answer["version"], None, config.decoding)
-        results[rules.name] = result(rules, part, protocol)
-        results[rules.name]["seconds"] = {key: part[key] for key in ("wall_s", "cpu_s", "score_wall_s", "score_cpu_s")}
-        shutil.copyfile(part["predictions"], out / f"{rules.name}.predictions.jsonl")
+    paths = {name: locate(root, official(name)[0]) for name in names}
+    results = drive_files(checkpoint, paths, out / "official", config)
+    for name, found in results.items():
+        shutil.copyfile(found.pop("predictions"), out / f"{name}.predictions.jsonl")
     write_json(out / "scores.json", results)
     return results
 
 
-def official(benchmark: str) -> tuple[Benchmark, str]:
-    """The benchmark and the package's name of it.
+def drive_files(
+    checkpoint: Path,
+    paths: Mapping[str, Path],
+    work: Path,
+    config: BackendConfig,
+    watch: Watch = unwatched,
+    *,
+    keep: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Results by benchmark as of `score_official`, with `seconds` and `predictions` (lines `{"index", "prediction"}`).
 
-    Raises:
-        UserError: an unknown benchmark, or one that the package does not have.
+    Args:
+        checkpoint: folder in Hugging Face's format.
+        paths: TSV of every benchmark by name.
+        work: as in `score_all`, and so are `watch` and `keep`.
+        config: where the package is, and how it decodes.
+        watch: see there.
+        keep: see there.
     """
-    rules = find(benchmark)
-    if rules.name not in OFFICIAL:
-        raise unknown("benchmark of the official package", benchmark, OFFICIAL)
-    exact = next((alias for alias in rules.aliases if alias.lower() == benchmark.lower()), "")
-    several = rules.name in ("MMBench", "ScienceQA")
-    return rules, exact if several and exact else OFFICIAL[rules.name]
+    if not (checkpoint / "config.json").is_file():
+        raise UserError(f"no checkpoint at {checkpoint}: config.json is missing")
+    found = {name: official(name) for name in paths}
+    judged = [rules.name for rules, _ in found.values() if rules.needs_judge]
+    if judged:
+        raise UserError(f"the official backend has no judge while it asks a model; leave out {', '.join(judged)}")
+    folders = [str(path) for path in paths.values() if path.is_dir()]
+    if folders:
+        raise UserError(f"the official package reads TSVs; {', '.join(folders)} is a folder")
+    work = folder_of(work, keep=keep)
+    datasets = {found[name][1]: {"data": path.resolve()} for name, path in paths.items()}
+    request = {"checkpoint": checkpoint.resolve(), "decoding": config.decoding, "datasets": datasets}
+    answers = run(config, work, request, watch)
+    results = {}
+    for name, (rules, theirs) in found.items():
+        part = answers[theirs]
+        protocol = _protocol(rules, paths[name], part["version"], None, config.decoding)
+        seconds = {key: part[key] for key in ("wall_s", "cpu_s", "score_wall_s", "score_cpu_s")}
+        results[rules.name] = result(rules, part, protocol) | {"seconds": seconds, "predictions": part["predictions"]}
+    return results
 
 
 def result(rules: Benchmark, answer: tables.Table, protocol: Protocol) -> dict[str, Any]:
@@ -199,46 +202,8 @@ def _protocol(
         version=f"ms-vlmeval {version}",
         rules=RULES,
         data=data_hash(data),
-        prompts="vlmevalkit-0.2rc1" if decoding else "stored",
+        prompts=VLMEVALKIT_02RC1 if decoding else "stored",
         judge=f"replay:{file_digest(judge)}" if judge else "none",
         judge_prompts="official",
         decoding=decoding or {},
     )
-
-
-def _fresh(folder: Path) -> Path:
-    """An empty folder: the package takes up whatever results it finds."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder.resolve()
-
-
-def _run(
-    config: BackendConfig,
-    work: Path,
-    datasets: Mapping[str, Mapping[str, Path]],
-    *,
-    checkpoint: Path | None = None,
-) -> dict[str, Any]:
-    """Start the driver in the package's environment and wait for its answer."""
-    python = config.environment / "bin" / "python"
-    if not python.is_file():
-        raise UserError(f"the official package is not installed: {python} does not exist; run `make vlmeval-env`")
-    request = {
-        "work": str(work),
-        "answer": str(work / "answer.json"),
-        "checkpoint": str(checkpoint) if checkpoint else None,
-        "decoding": config.decoding,
-        "datasets": {name: {key: str(path) for key, path in files.items()} for name, files in datasets.items()},
-    }
-    write_json(work / "request.json", request)
-    log = work / "log.txt"
-    with log.open("wb") as output:
-        command = [str(python.absolute()), str(DRIVER), str(work / "request.json")]
-        ended = subprocess.run(command, cwd=work, stdout=output, stderr=subprocess.STDOUT, check=False)
-    if ended.returncode or not (work / "answer.json").is_file():
-        last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing was said"])[-1]
-        raise UserError(f"the official package failed: {last}; all it said is in {log}")
-    answer: dict[str, Any] = read_json(work / "answer.json")
-    return answer

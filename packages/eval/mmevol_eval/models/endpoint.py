@@ -21,6 +21,7 @@ from mmevol_core.files import digest
 from mmevol_core.images import ImageFailure, ImagePolicy, Picture, prepare
 from mmevol_core.journal import Journal
 from mmevol_core.secrets import secret
+from mmevol_eval.benchmark import Image, image_bytes
 from mmevol_eval.models import Prompt, Reply
 
 
@@ -94,12 +95,12 @@ class EndpointModel:
             return Reply(prompt.key, "", f"image: {failure.reason}")
         return Reply(prompt.key, answered.text.strip())
 
-    async def _picture(self, image: bytes | Path, key: str) -> Picture:
+    async def _picture(self, image: Image, key: str) -> Picture:
         """Prepared off the event loop; a picture that must not change keeps its own bytes."""
 
         def load() -> Picture:
             try:
-                raw = image if isinstance(image, bytes) else image.read_bytes()
+                raw = image_bytes(image)
             except OSError as error:
                 raise ImageFailure("missing", str(image), str(error)) from error
             return prepare(raw, self._endpoint.image, key)

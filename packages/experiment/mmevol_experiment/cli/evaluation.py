@@ -11,7 +11,7 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from mmevol_eval.backends.vlmeval import BackendConfig
+    from mmevol_eval.backends.known import OfficialConfig
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def predict(
+    context: typer.Context,
     benchmark: str,
     data: Annotated[Path, typer.Option(help="official TSV, or folder with official files")],
     model: Annotated[str, typer.Option(help="checkpoint folder, endpoint's YAML, or ADDRESS#MODEL")],
@@ -38,19 +39,20 @@ def predict(
     """Answer a benchmark with one model; `mmevol score` reads what it writes."""
     from mmevol_eval.benchmarks import find
     from mmevol_eval.predict import predict as answer
-    from mmevol_eval.settings import EvaluateConfig
+    from mmevol_eval.settings import OF_CHECKPOINTS, EvaluateConfig
 
     name = find(benchmark).name
+    own: dict[str, Any] = {key: context.params[key] for key in OF_CHECKPOINTS}
+    if _served(model):
+        typed = [key for key in own if _typed(context, key)]
+        if typed:
+            raise UserError(
+                f"--{typed[0].replace('_', '-')} is for checkpoints; {model} is an endpoint, which decodes by itself: "
+                "leave it out"
+            )
+        own = {}
     options = EvaluateConfig(
-        names=(name,),
-        prompts=prompts,
-        max_new_tokens=max_new_tokens,
-        beams=beams,
-        batch_size=batch_size,
-        device=device,
-        threads=threads,
-        processes=processes,
-        max_failed=max_failed,
+        names=(name,), prompts=prompts, max_new_tokens=max_new_tokens, max_failed=max_failed, **own
     )
     failed = answer(benchmark, data, model, out, options)
     print(f"{out}: answers to {name}, {failed} items without one")
@@ -63,13 +65,16 @@ def score(
     out: Annotated[Path, typer.Option(help="result as JSON")],
     protocol: Annotated[str | None, typer.Option(help="rules: vlmevalkit, mmevol, official ...")] = None,
     judge: Annotated[str, typer.Option(help="none, replay:FILE.jsonl or a judge's YAML")] = "none",
+    cache: Annotated[Path | None, typer.Option(help="SQLite file of verdicts shared with other runs")] = None,
     backend: Annotated[str, typer.Option(help="own, or vlmeval: the official package (`make vlmeval-env`)")] = "own",
 ) -> None:
     """Scores as a pure function of stored predictions."""
     from mmevol_eval.score import score_file
 
+    if cache and not judge.endswith((".yaml", ".yml")):
+        raise UserError(f"--cache keeps what a judge behind an endpoint says, and --judge is {judge}: leave it out")
     if backend == "own":
-        result = score_file(benchmark, data, predictions, out, protocol, judge)
+        result = score_file(benchmark, data, predictions, out, protocol, judge, cache)
     elif protocol:
         raise UserError(f"--backend {backend} has its own rules; leave out --protocol, or use --backend own")
     else:
@@ -88,34 +93,43 @@ def official(
     benchmarks: Annotated[Path, typer.Option(help="folder with the benchmarks' TSVs")],
     out: Annotated[Path, typer.Option(help="folder for scores.json and the predictions")],
     suite: Annotated[str, typer.Option(help="a file of conf/suite")] = "opencompass9",
-    backend: Annotated[str, typer.Option(help="a file of conf/backend")] = "vlmeval",
+    environment: Annotated[Path, typer.Option(help="made by `make vlmeval-env`")] = Path(".venv-vlmeval"),
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="longest answer")] = 20,
+    beams: Annotated[int, typer.Option(min=1, help="3 as MMEvol, 1 greedy")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="on the CPU")] = 1,
 ) -> None:
     """Let the official package ask a checkpoint, in its own loop, and score it."""
-    from mmevol_eval.backends.vlmeval import drive
+    from mmevol_eval.backends.vlmeval import BackendConfig, drive
     from mmevol_experiment.compose import compose
 
+    decoding: dict[str, Any] = {"max_new_tokens": max_new_tokens, "beams": beams, "device": device, "threads": threads}
+    config = BackendConfig(environment=environment, **decoding)
     names = [one["name"] for one in compose([f"suite={suite}", "name=official"])["benchmark"].values()]
-    results = drive(checkpoint, names, benchmarks, out, _backend(backend))
+    results = drive(checkpoint, names, benchmarks, out, config)
     for name, result in results.items():
         headline, seconds = result["headline"], result["seconds"]["wall_s"]
         print(f"{name} {headline['name']}: {headline['value']:.2f} {headline['unit']}, {seconds:.0f} s")
     print(f"protocol of ms-vlmeval; {out / 'scores.json'}")
 
 
-def _backend(name: str) -> BackendConfig:
-    from mmevol_eval.backends.vlmeval import BackendConfig
+def _backend(name: str) -> OfficialConfig:
+    """A file of conf/backend."""
+    from mmevol_eval.backends.known import OfficialConfig
+    from mmevol_experiment.compose import choices, compose
 
-    return fit(BackendConfig, _chosen("backend", name), f"backend ({name})")
+    if name not in choices("backend"):
+        raise unknown("backend", name, ["own", *choices("backend")])
+    values = compose([f"backend={name}", "name=score"])["evaluate"]["backend"]
+    return fit(OfficialConfig, values, f"backend ({name})")
 
 
-def _chosen(group: str, name: str) -> dict[str, Any]:
-    """A file of conf/ that Hydra does not place."""
-    import yaml
+def _served(model: str) -> bool:
+    """Whether a model is behind an endpoint."""
+    return model.startswith(("http://", "https://")) or Path(model).suffix in {".yaml", ".yml"}
 
-    from mmevol_experiment.compose import choices, conf_folder
 
-    if name not in choices(group):
-        raise unknown(group, name, choices(group))
-    path = conf_folder() / group / f"{name}.yaml"
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return values
+def _typed(context: typer.Context, option: str) -> bool:
+    """Whether a person set an option, rather than its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"

@@ -9,66 +9,82 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Part = Mapping[str, str]  # of the package's messages: type, value
+
 
 def build(checkpoint: str, decoding: Mapping[str, Any]) -> Any:
     """The model; `decoding` holds beams, max_new_tokens, threads and device (`auto`: a GPU where there is one)."""
-    import torch
-    from PIL import Image
-    from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
-
     base = importlib.import_module("vlmeval.vlm.base").BaseModel
-    torch.set_num_threads(decoding["threads"])
-    device = decoding["device"]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    network = Network(checkpoint, decoding)
 
     class Checkpoint(base):  # type: ignore[misc, valid-type]
-        """Images and texts in the order of the message, under the checkpoint's own chat template."""
+        """Images and texts in the order of the message; every reply is kept as it was said."""
 
         INTERLEAVE = True
 
         def __init__(self) -> None:
             super().__init__()
             self.replies: list[str] = []
-            self.processor = LlavaNextProcessor.from_pretrained(checkpoint, backend="pil", local_files_only=True)
-            self.network = LlavaNextForConditionalGeneration.from_pretrained(
-                checkpoint, dtype=dtype, local_files_only=True
-            )
-            self.network.eval().to(device)
-            configured = self.network.generation_config.eos_token_id
-            ends = [
-                *(configured if isinstance(configured, list) else [configured]),
-                self.processor.tokenizer.eos_token_id,
-            ]
-            self.ends = sorted({end for end in ends if end is not None})
 
-        @torch.inference_mode()
-        def generate_inner(self, message: Sequence[Mapping[str, str]], dataset: str | None = None) -> str:
-            content = [
-                {"type": "image"} if part["type"] == "image" else {"type": "text", "text": part["value"]}
-                for part in message
-            ]
-            pictures = [Image.open(part["value"]).convert("RGB") for part in message if part["type"] == "image"]
-            text = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}], add_generation_prompt=True
-            )
-            inputs = self.processor(
-                images=pictures or None, text=text, add_special_tokens=False, return_tensors="pt"
-            ).to(device, dtype)
-            made = self.network.generate(
-                **inputs,
-                max_new_tokens=decoding["max_new_tokens"],
-                num_beams=decoding["beams"],
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                eos_token_id=self.ends,
-                pad_token_id=self.ends[0],
-            )
-            answer = made[0, inputs["input_ids"].shape[1] :]
-            self.replies.append(self.processor.tokenizer.decode(answer, skip_special_tokens=True).strip())
+        def generate_inner(self, message: Sequence[Part], dataset: str | None = None) -> str:
+            self.replies.append(network.answer(message))
             return self.replies[-1]
 
     return Checkpoint()
+
+
+class Network:
+    """The checkpoint behind its own chat template; bfloat16 on a GPU, float32 elsewhere."""
+
+    def __init__(self, checkpoint: str, decoding: Mapping[str, Any]) -> None:
+        import torch
+        from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
+
+        torch.set_num_threads(decoding["threads"])
+        self._device = decoding["device"]
+        if self._device == "auto":
+            self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._dtype = torch.bfloat16 if self._device.startswith("cuda") else torch.float32
+        self._processor = LlavaNextProcessor.from_pretrained(checkpoint, backend="pil", local_files_only=True)
+        self._network = LlavaNextForConditionalGeneration.from_pretrained(
+            checkpoint, dtype=self._dtype, local_files_only=True
+        )
+        self._network.eval().to(self._device)
+        ends = _ends(self._network.generation_config.eos_token_id, self._processor.tokenizer.eos_token_id)
+        self._settings = {
+            "max_new_tokens": decoding["max_new_tokens"],
+            "num_beams": decoding["beams"],
+            "do_sample": False,
+            **dict.fromkeys(("temperature", "top_p", "top_k")),  # of sampling: the checkpoint's own are put aside
+            "eos_token_id": ends,
+            "pad_token_id": ends[0],
+        }
+
+    def answer(self, message: Sequence[Part]) -> str:
+        """What the checkpoint says, without special tokens."""
+        import torch
+
+        inputs = self._inputs(message)
+        with torch.inference_mode():
+            made = self._network.generate(**inputs, **self._settings)
+        said = made[0, inputs["input_ids"].shape[1] :]
+        return str(self._processor.tokenizer.decode(said, skip_special_tokens=True)).strip()
+
+    def _inputs(self, message: Sequence[Part]) -> Any:
+        from PIL import Image
+
+        pictures = [Image.open(part["value"]).convert("RGB") for part in message if part["type"] == "image"]
+        content = [
+            {"type": "image"} if part["type"] == "image" else {"type": "text", "text": part["value"]}
+            for part in message
+        ]
+        turns = [{"role": "user", "content": content}]
+        text = self._processor.apply_chat_template(turns, add_generation_prompt=True)
+        inputs = self._processor(images=pictures or None, text=text, add_special_tokens=False, return_tensors="pt")
+        return inputs.to(self._device, self._dtype)
+
+
+def _ends(configured: int | list[int] | None, own: int | None) -> list[int]:
+    """Tokens that end an answer: those of the checkpoint's configuration, and the tokenizer's."""
+    listed = configured if isinstance(configured, list) else [configured]
+    return sorted({end for end in (*listed, own) if end is not None})

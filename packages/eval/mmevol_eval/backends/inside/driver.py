@@ -14,7 +14,9 @@ import importlib
 import importlib.metadata
 import json
 import os
+import shutil
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -189,27 +191,48 @@ def main(arguments: list[str]) -> None:
     if not arguments:
         sys.stdout.write(f"ms-vlmeval {version} is ready in {sys.prefix}\n")
         return
+    threading.Thread(target=_end_with_pipe, daemon=True).start()
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     work = Path(request["work"])
     os.environ.update(LMUData=str(work / "LMUData"), PRED_FORMAT="tsv")
     judge = Judge()
     judge.connect()
     model = None
-    if request["checkpoint"]:
-        model = importlib.import_module("checkpoint_class").build(request["checkpoint"], request["decoding"])
-    answers = {}
     for name, files in request["datasets"].items():
-        dataset = open_dataset(name, Path(files["data"]), work / "LMUData")
-        judge.begin(_outputs(files.get("judge")))
-        took: dict[str, Any] = {}
-        if model is None:
-            file = write_predictions(dataset, Path(files["predictions"]), work)
-        else:
-            file, took = ask_checkpoint(dataset, model, work)
-        wall, cpu = time.perf_counter(), time.process_time()
-        answers[name] = score(dataset, file, judge, "judge" in files) | took
-        answers[name] |= {"score_wall_s": time.perf_counter() - wall, "score_cpu_s": time.process_time() - cpu}
-    Path(request["answer"]).write_text(json.dumps({"version": version, "datasets": answers}), encoding="utf-8")
+        answer = work / "answers" / f"{name}.json"
+        if answer.exists():  # by an earlier process with the same request
+            continue
+        if "checkpoint" in request and model is None:
+            model = importlib.import_module("checkpoint_class").build(request["checkpoint"], request["decoding"])
+        answer_one(name, files, model, judge, work)
+
+
+def answer_one(name: str, files: Mapping[str, str], model: Any, judge: Judge, work: Path) -> None:
+    """One data set, in a folder of its own; the answer appears when it is whole."""
+    folder = work / name
+    shutil.rmtree(folder, ignore_errors=True)  # the package takes up whatever results it finds
+    folder.mkdir()
+    dataset = open_dataset(name, Path(files["data"]), work / "LMUData")
+    judge.begin(_outputs(files.get("judge")))
+    took: dict[str, Any] = {}
+    if model is None:
+        file = write_predictions(dataset, Path(files["predictions"]), folder)
+    else:
+        file, took = ask_checkpoint(dataset, model, folder)
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = score(dataset, file, judge, "judge" in files) | took
+    took = {"score_wall_s": time.perf_counter() - wall, "score_cpu_s": time.process_time() - cpu}
+    version = importlib.metadata.version("ms-vlmeval")
+    part = work / "answers" / f"{name}.part"
+    part.write_text(json.dumps({"version": version, **found, **took}), encoding="utf-8")
+    part.replace(part.with_suffix(".json"))
+
+
+def _end_with_pipe() -> None:
+    """Whoever waits for the answers holds the other end of standard input; when it closes, nobody does."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def _outputs(file: str | None) -> dict[str, list[str]] | None:
