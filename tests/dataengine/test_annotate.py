@@ -28,8 +28,10 @@ def root(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["owl_vit", "owl_v2", "grounding_dino"])
 def test_curation_adds_boxes_of_a_detector_from_a_folder_and_counts_those_it_cannot_use(tmp_path, kind):
+    import torch
     from support import tiny_detectors
 
+    torch.manual_seed(0)
     getattr(tiny_detectors, kind)(tmp_path / "model")
     (tmp_path / "images").mkdir()
     Image.effect_noise((90, 30), 80).convert("RGB").save(tmp_path / "images" / "wide.png")

@@ -56,9 +56,10 @@ class Annotator:
                 yield sample
                 continue
             found = self._done.get(sample.id)
-            if found is None:
+            if found is None or found.get("image") != sample.images[0]:
                 found = self._look(sample, wants)
                 if "failed" not in found:  # a picture that comes later is looked at later
+                    found["image"] = sample.images[0]
                     self._file.write(orjson.dumps({"id": sample.id, **found}, option=orjson.OPT_APPEND_NEWLINE))
                     self._file.flush()
             yield self._with(sample, found)

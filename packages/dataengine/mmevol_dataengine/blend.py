@@ -67,6 +67,8 @@ class Blend:
         if self.missing and config.missing == "error":
             named = ", ".join(f"{name} ({config.sources[name].path})" for name in self.missing)
             raise UserError(f"mix: files not found: {named}; put them there, or set blend.missing=skip")
+        if config.image_root is not None and not config.image_root.is_dir():
+            raise UserError(f"mix: image folder not found: {config.image_root}; set blend.image_root")
         self._quarantine = read_quarantine(config.quarantine) if config.quarantine else {}
         self._store = ImageStore(config.image_root) if config.image_root else None
         present = {name: source for name, source in config.sources.items() if name not in self.missing}

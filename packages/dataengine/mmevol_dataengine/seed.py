@@ -55,7 +55,7 @@ class SeedConfig(Config):
         if self.source == "tiny_world":
             ignored = [name for name in _OF_FILES if getattr(self, name) != SeedConfig.model_fields[name].default]
             if ignored:
-                raise ValueError(f"{', '.join(ignored)} belong to files; source tiny_world reads none")
+                raise ValueError(f"source tiny_world reads no files: leave out {', '.join(ignored)}")
         rooted = self.image_root is not None or self.source == "parquet"
         if self.source != "tiny_world" and (self.path is None or not rooted):
             raise ValueError(f"source {self.source} needs path and image_root")
@@ -82,9 +82,11 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     examined = _examined(_rows(config, config.path, image_root), store, config, gate, found)
     kept, refused = _write(islice(examined, config.limit), out_dir, config.limit or 0)
     total = kept + refused.total()
+    broken = refused.total() - sum(count for reason, count in refused.items() if reason.startswith("contaminated_"))
+    if not kept or broken > config.max_failed * total:
+        (out_dir / "seed.jsonl").unlink()  # nobody takes it for whole
     if not kept:
         raise UserError(f"{config.path}: none of {total} rows is usable ({_named(refused)})", status=3)
-    broken = refused.total() - sum(count for reason, count in refused.items() if reason.startswith("contaminated_"))
     if broken > config.max_failed * total:
         raise UserError(
             f"{config.path}: {broken} of {total} rows refused ({_named(refused)}); see"

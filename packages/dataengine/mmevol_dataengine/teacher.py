@@ -38,6 +38,8 @@ class TeacherConfig(Endpoint):
     def _reachable(self) -> TeacherConfig:
         if self.kind == "endpoint" and not (self.base_url and self.model):
             raise ValueError("an endpoint needs base_url and model")
+        if self.kind == "scripted" and self.base_url:
+            raise ValueError("the scripted teacher has no base_url; choose teacher=vllm to ask a server")
         return self
 
 

@@ -41,10 +41,10 @@ class MMEvol(RecipeConfig):
     prompts: str = Field(
         default=PROMPT_VERSION, pattern=f"^{PROMPT_VERSION}$"
     )  # not to be set: other prompts, other run
-    rounds: int = 3
+    rounds: int = Field(default=3, ge=1)
     weights: dict[str, float] = dict.fromkeys(DIRECTIONS, 1.0)  # relative; paper table 2: equal thirds are best
-    min_score: float = 0.0  # 0-10; a rewrite scored lower is eliminated (0: only "improved" decides, as in the paper)
-    attempts: int = 2  # how often an answer that cannot be parsed is asked for
+    min_score: float = Field(default=0.0, ge=0, le=10)  # less is eliminated; 0: "improved" decides, as in the paper
+    attempts: int = Field(default=2, ge=1)  # how often an answer that cannot be parsed is asked for
     seed: int = 0
     personas: Path | None = None  # text file, a persona a line: each rewriting call gets one (released, unused prompts)
     basic: tuple[str, ...] = ()  # directions that use the plain prompt, for the ablation of the paper's table 3

@@ -91,6 +91,8 @@ def import_(
 
     if images is None and source is not Source.parquet:
         raise UserError(f"import {source.value} needs --images: the folder that its image paths start from")
+    if captions_alone and source is Source.llava_json:
+        raise UserError("--captions-alone: llava_json holds questions, not captions; leave the option out")
     config = SeedConfig(
         source=source.value,
         path=path,
@@ -100,7 +102,6 @@ def import_(
         quarantine=quarantine,
         captions_alone=captions_alone,
     )
-    out.mkdir(parents=True, exist_ok=True)
     result = STAGE.run(config, {}, out)
     print(f"{result.files['seed']}: {orjson.dumps(dict(result.metrics)).decode()}")
 

@@ -34,6 +34,9 @@ def check(
     if path.is_dir():
         if images is not None:
             raise UserError(f"--images is for records, and {path} is a folder of pictures; leave it out")
+        for target in (as_json, quarantine):
+            if target is not None and target.is_dir():
+                raise UserError(f"{target} is a folder; give a file to write")
         check_folder(path, named or [], as_json, quarantine, processes or os.cpu_count() or 1, strict=strict)
         return
     if not path.is_file():

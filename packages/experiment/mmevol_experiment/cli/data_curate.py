@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,8 @@ def curate(
 
     values = compose_groups({"curation": "default", "teacher": "scripted"}, overrides or [])
     config = fit(CurationConfig, {"teacher": values["teacher"], **values["curation"]}, "curation")
+    if not records.is_file():
+        raise UserError(f"file not found: {records}; `mmevol data import` writes OUT/seed.jsonl")
     if not images.is_dir():
         raise UserError(f"image folder not found: {images}; set --images")
     result = STAGE.run(config, {"seed": records, "images": images}, out)
@@ -48,6 +51,10 @@ def mix(
     from mmevol_dataengine.blend import Blend, BlendConfig
 
     blend = Blend(fit(BlendConfig, compose_groups({"blend": "table5"}, overrides or [])["blend"], "blend"))
+    if not sum(account.out for account in blend.accounts.values()):
+        missing = f"; missing: {', '.join(blend.missing)}" if blend.missing else ""
+        refused = sum((account.refused for account in blend.accounts.values()), Counter())
+        raise UserError(f"mix: no row can be used (refused: {dict(refused)}{missing})", status=3)
     written = 0
     with replacing(out / "conversations.json") as file:
         for row in blend.rows():
