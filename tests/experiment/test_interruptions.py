@@ -18,6 +18,7 @@ from mmevol_experiment.room import is_out_of_room
 from mmevol_experiment.stages import STAGES
 
 RUN = [sys.executable, "-m", "mmevol_experiment", "run", "experiment=quickstart", "debug=ci", "name=x"]
+RUN.append("curation=default")
 INTERRUPTED = 130
 
 
