@@ -154,6 +154,16 @@ def test_qwen2_text_is_shown_as_its_tokenizer_normalises_it(tmp_path):
     assert [row.rendered[start:end] for start, end in row.supervised] == ["\u00e9<|im_end|>"]
 
 
+def test_a_placeholder_that_is_no_slot_is_normalised_like_any_text(tmp_path):
+    tokenizer("qwen2", image=False).save(str(tmp_path / "tokenizer.json"))
+    rows = [
+        {"conversations": turns(("human", "<image>\u0338"))},
+        {"conversations": turns(("human", "<|im_end|>\u0338"))},
+    ]
+    found = label_rows(write(tmp_path, rows), "qwen2", "finetune", "mmevol", tmp_path / "tokenizer.json")
+    assert ["<image\u226f<" in row.rendered for row in found] == [True, False]  # a special token is found before
+
+
 def test_a_vocabulary_with_a_newline_entry_supervises_newlines_like_the_reference(tmp_path):
     words = tokenizer("qwen2")
     words.add_tokens(["\n"])

@@ -77,9 +77,10 @@ def label_rows(
     also = newline_ids(words, shape, mode, stage)
     for number, row in enumerate(json_rows(data)):
         try:
-            rendered = normalised(_rendered(row, shape, stage, mode, words, begins), words)
-            sees = stage == "pretrain" or "image" in row
-            shown = _shown(number, rendered, encode(rendered, known[sees], also), max_length)
+            rendered = _rendered(row, shape, stage, mode, words, begins)
+            reads = known[stage == "pretrain" or "image" in row]
+            rendered = normalised(rendered, reads)
+            shown = _shown(number, rendered, encode(rendered, reads, also), max_length)
             yield replace(shown, note=_escaped(row, words) if mode == "answer" else "")
         except BadRow as problem:
             yield LabelRow(number, "", (), str(problem))
@@ -176,12 +177,13 @@ def newline_ids(words: Tokenizer, shape: Template, mode: str, stage: str) -> tup
 
 
 def normalised(rendered: Rendered, words: Tokenizer) -> Rendered:
-    """The text as the tokenizer reads it (Qwen2: NFC), with the spans moved along; special tokens stay."""
+    """The text as the tokenizer reads it (Qwen2: NFC), with the spans moved along; added tokens are found before."""
     normalizer = words.normalizer
     if normalizer is None:
         return rendered
     cuts = {0, len(rendered.text), *(place for span in rendered.supervised for place in span)}
-    known = re.compile("|".join(re.escape(token) for token in (*special_tokens(words), "<image>")))
+    added = [token.content for token in words.get_added_tokens_decoder().values() if not token.normalized]
+    known = re.compile("|".join(map(re.escape, added)) or "(?!)")
     cuts |= {place for match in known.finditer(rendered.text) for place in match.span()}
     text, moved = "", {}
     edges = sorted(cuts)
