@@ -11,6 +11,7 @@ Source: Liu et al. 2023; VLMEvalKit at e8e78f05, `llavabench.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import mmevol_prompts
@@ -33,9 +34,10 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
 def _pair(review: str) -> tuple[float, float] | None:
     words = review.split("\n")[0].replace(",", " ").split(" ")
     try:
-        return (float(words[0]), float(words[1])) if len(words) == 2 else None
+        pair = (float(words[0]), float(words[1])) if len(words) == 2 else None
     except ValueError:
         return None
+    return pair if pair and all(map(isfinite, pair)) else None
 
 
 def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
