@@ -22,6 +22,13 @@ CHANGES: dict[str, dict[str, Any]] = {
     "full": {},
     "lora": {"lora": ADAPTERS},
     "dropout": {"lora": {**ADAPTERS, "dropout": 0.1}},  # draws random numbers, which a resumed run must draw again
+    "held_out": {  # a rate so high that the last step is not the best
+        "validation": {"rows": 5, "every": 1},
+        "lr_language_model": 5e-2,
+        "schedule": "constant",
+        "warmup_ratio": 0,
+        "epochs": 2,
+    },
     "packed": {"batching": "packed", "pack_length": 400, "epochs": STEPS},  # an epoch is three packed rows
 }
 

@@ -1,5 +1,7 @@
 """Both backbones through every engine that runs on a CPU: two real processes, rows with and without pictures."""
 
+from itertools import product
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -11,7 +13,11 @@ from mmevol_train.checkpoint import load, probe
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(300)]
 
-SHARDED = ["deepspeed_zero3", "fsdp2"]  # ZeRO-2 shards gradients and the optimizer's state, not weights
+SHARDED = [
+    "deepspeed_zero3",
+    "deepspeed_zero3_offload",
+    "fsdp2",
+]  # ZeRO-2 shards gradients and the optimizer's state, not weights
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +63,9 @@ def assert_like_one_process(undisturbed, name, engine, kind):
     assert torch.allclose(mine, one, atol=2e-3)
 
 
-@pytest.mark.parametrize("engine", SEVERAL)
-@pytest.mark.parametrize("name", ["qwen2", "llama3"])
+@pytest.mark.parametrize(
+    ("name", "engine"), [*product(["qwen2", "llama3"], SEVERAL), ("qwen2", "deepspeed_zero3_offload")]
+)
 def test_two_processes_train_like_one_with_twice_the_micro_batches(undisturbed, name, engine):
     assert_like_one_process(undisturbed, name, engine, "full")
     out, found = undisturbed(name, engine)
@@ -75,26 +82,42 @@ def test_adapted_and_packed_runs_of_two_processes_are_those_of_one(undisturbed, 
         assert not [key for key in file.keys() if "lora" in key]  # noqa: SIM118  # no mapping
 
 
+@pytest.mark.parametrize("engine", SEVERAL)
+def test_two_processes_take_the_held_out_loss_of_one_and_export_the_same_best_step(undisturbed, engine):
+    (out, found), (alone, expected) = (
+        undisturbed("qwen2", engine, "held_out"),
+        undisturbed("qwen2", "single", "held_out"),
+    )
+    taken = [[row["held_out_loss"] for row in read_jsonl(run / "metrics.jsonl")] for run in (out, alone)]
+    assert len(taken[0]) == STEPS
+    assert taken[0] == pytest.approx(taken[1], rel=1e-4)
+    assert found.metrics["exported_step"] == expected.metrics["exported_step"] < STEPS
+    assert found.metrics["verified"]["max_logit_difference"] <= 1e-4
+    mine, one = (probe(*load(result.files["checkpoint"])) for result in (found, expected))
+    assert torch.allclose(mine, one, atol=2e-2)
+
+
 KILLED = [
     *(("qwen2", engine, "full") for engine in SEVERAL[1:]),
     *(("qwen2", engine, "dropout") for engine in SEVERAL[1:]),
     *(("qwen2", engine, "packed") for engine in SEVERAL[1:]),
     ("llama3", "deepspeed_zero2", "pretrain"),
     ("llama3", "deepspeed_zero3", "pretrain"),
+    ("qwen2", "deepspeed_zero3", "held_out"),
 ]
 
 
-@pytest.mark.parametrize(("name", "engine", "kind"), KILLED, ids="-".join)
+@pytest.mark.parametrize(("name", "engine", "kind"), KILLED, ids=["-".join(one) for one in KILLED])
 def test_killed_by_force_two_processes_end_with_the_same_losses_and_weights(
     family, undisturbed, tmp_path, name, engine, kind
 ):
     parts, inputs = family(name)
     whole, expected = undisturbed(name, engine, kind)
     config = pretraining(parts, engine) if kind == "pretrain" else tune(parts, engine, kind)
+    config = config.model_copy(update={"verify": False})  # its weights are to be those that a fresh process has loaded
     ranks.killed(config, inputs, tmp_path, STEPS - 2)
     assert list((tmp_path / "training").glob("checkpoint-*"))
     assert not (tmp_path / "checkpoint").exists()
     found = ranks.run(config, inputs, tmp_path)
     assert losses(tmp_path) == losses(whole)
     assert found.metrics["weights"] == expected.metrics["weights"]
-    assert found.metrics["verified"]["max_logit_difference"] <= 1e-4  # also where adapters were merged

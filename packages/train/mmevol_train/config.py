@@ -18,6 +18,7 @@ def _unset(value: object) -> bool:
     return value is None
 
 
+CPU_PROCESSES = 2
 EngineName = Literal["single", "ddp", "deepspeed_zero2", "deepspeed_zero3", "fsdp2"]
 
 
@@ -31,6 +32,10 @@ class EngineConfig(Config):
     prefix: tuple[str, ...] = ()  # what starts the launcher on every node, for example [srun, --ntasks-per-node=1]
     deepspeed: dict[str, Any] | None = None  # DeepSpeed's own JSON, "auto" values filled in by transformers
     fsdp: dict[str, Any] | None = None  # transformers' fsdp_config
+
+    def ranks_of_a_node(self, gpus: int) -> int:
+        """Training processes of one node that has so many GPUs."""
+        return 1 if self.name == "single" else self.processes or gpus or CPU_PROCESSES
 
     @model_validator(mode="after")
     def _complete(self) -> EngineConfig:

@@ -22,7 +22,6 @@ from mmevol_train.ready import check_machine
 
 ORDER, RESULT, ERROR = "ranks.json", "ranks.result.json", "ranks.error.json"
 STOPPED = 130  # exit status of what was told to stop and goes on when it is called again
-CPU_PROCESSES = 2
 SAVING_S = "600"  # that ranks told to stop may take for their checkpoint; torchrun's own is 30
 
 Work = Callable[[Any, Mapping[str, Path], Path], StageResult]
@@ -89,6 +88,4 @@ def command(engine: EngineConfig, order: Path) -> list[str]:
 
 def processes(engine: EngineConfig) -> int:
     """Training processes of one node."""
-    if engine.name == "single":
-        return 1
-    return engine.processes or torch.cuda.device_count() or CPU_PROCESSES
+    return engine.ranks_of_a_node(torch.cuda.device_count())

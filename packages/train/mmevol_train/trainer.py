@@ -153,7 +153,8 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
     @torch.no_grad()
     def _take_held_out_loss(self, held_out: HeldOut) -> float:
         """Mean over all supervised tokens of the rows held out; all ranks work on it and get the same number."""
-        model = self.model_wrapped.eval()
+        model = self.model_wrapped
+        model.eval()
         found = torch.zeros(2, dtype=torch.float64, device=self.args.device)  # sum of losses, tokens
         for rows, counts in held_out.dealt(rank(), world_size()):
             batch = self._ready(self.data_collator([self.train_dataset[row] for row in rows]))
