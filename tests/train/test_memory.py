@@ -7,7 +7,13 @@ import sys
 import pytest
 import torch
 from support.tiny_models import backbone
-from transformers import LlavaNextForConditionalGeneration
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    Qwen2Config,
+)
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
@@ -47,6 +53,34 @@ def test_parameters_equal_those_of_the_model_that_is_built(tmp_path, family):
         empty = LlavaNextForConditionalGeneration(model.config)
     count = sum(parameter.numel() for parameter in empty.parameters())
     assert language.parameters + tower.parameters + projector(language, tower) == count
+
+
+@pytest.mark.parametrize("name", ["qwen2_7b", "llama3_8b"])
+def test_parameters_at_the_papers_scale_equal_those_of_the_model_without_its_weights(name):
+    config = fit(BackboneConfig, compose([f"backbone={name}", "name=x"])["backbone"], "backbone")
+    language, tower = shapes(config)
+    sizes = dataclasses.asdict(language)
+    text = (Qwen2Config if name.startswith("qwen2") else LlamaConfig)(**{**sizes, "attention_bias": False})
+    whole = LlavaNextConfig(
+        vision_config=CLIPVisionConfig(**dataclasses.asdict(tower)), text_config=text,
+        tie_word_embeddings=language.tie_word_embeddings,
+    )  # fmt: skip
+    with torch.device("meta"):
+        empty = LlavaNextForConditionalGeneration(whole)
+    assert sum(p.numel() for p in empty.parameters()) == language.parameters + tower.parameters + projector(
+        language, tower
+    )
+
+
+def test_model_states_are_those_of_the_zero_papers_figure():
+    """Figure 1 of arXiv 1910.02054: 7.5 billion parameters on 64 GPUs keep 16.6 GB with ZeRO-2, 1.9 GB with ZeRO-3."""
+    for number, gigabytes in ((2, 16.6), (3, 1.9)):
+        config = stage("finetune", f"engine=deepspeed_zero{number}")
+        language, tower = shapes(config.backbone)
+        total = language.parameters + tower.parameters + projector(language, tower)
+        found = need(config, language, tower, 64)
+        states = found.weights + found.gradients + found.optimizer
+        assert states / total == pytest.approx(gigabytes / 7.5, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])
