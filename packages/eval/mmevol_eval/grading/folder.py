@@ -14,8 +14,10 @@ def one_file(folder: Path, *patterns: str) -> Path:
     """The only file that matches the first pattern that any file matches.
 
     Raises:
-        UserError: none, or several.
+        UserError: none, or several, or `folder` is a file.
     """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; give the folder that holds it and its images/")
     found = optional_file(folder, *patterns)
     if not found:
         raise UserError(f"{folder} holds no {' or '.join(patterns)}; put the official file there")

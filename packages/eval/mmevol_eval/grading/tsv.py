@@ -24,7 +24,7 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
     """Rows of a TSV as raw strings; column names in lower case, except the option letters.
 
     Raises:
-        UserError: the file is absent, has no `index` and `question` column, or a row has too many cells.
+        UserError: the file is absent or a folder, has no `index` and `question` column, or a row has too many cells.
     """
     csv.field_size_limit(_CELL_LIMIT)
     try:
@@ -43,6 +43,8 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
                     yield dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))
     except FileNotFoundError as error:
         raise UserError(f"benchmark file not found: {path}; put VLMEvalKit's TSV there") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder; give the VLMEvalKit TSV that lies in it") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
