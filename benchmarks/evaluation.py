@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=520)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2, help="of either side; the package is run with one, too")
-    parser.add_argument("--batch-size", type=int, default=64, help="ours; the package asks one at a time")
+    parser.add_argument("--batch-size", type=int, default=32, help="ours; the package asks one at a time")
     parser.add_argument("--predictions", type=int, default=10_000)
     options = parser.parse_args()
     for path, made_by in (
