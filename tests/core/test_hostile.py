@@ -3,6 +3,7 @@
 import asyncio
 import email.utils
 import gzip
+import socket
 import time
 
 import orjson
@@ -181,6 +182,27 @@ def test_a_server_that_restarts_loses_no_row_whatever_the_number_of_attempts(tmp
 
     with Journal(tmp_path / "j.sqlite") as store:
         assert asyncio.run(work(store)) == 80
+
+
+def test_a_server_without_tls_behind_an_https_address_stops_the_run_in_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "CONNECT_S", 0.2)
+    with MockTeacher() as server, pytest.raises(UserError, match="nothing answers at https"):
+        ask_all(endpoint(server.base_url.replace("http:", "https:")), tmp_path / "j.sqlite", numbered(5))
+
+
+def test_a_host_that_takes_no_connection_stops_the_run_and_costs_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(transport, "CONNECT_S", 0.2)
+    with socket.socket() as silent, socket.socket() as first, socket.socket() as second:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for filling in (first, second):  # the queue holds one, whoever comes later waits for ever
+            filling.setblocking(False)
+            filling.connect_ex(silent.getsockname())
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with pytest.raises(UserError, match="nothing answers at"):
+            ask_all(endpoint(url, **PRICES), tmp_path / "j.sqlite", numbered(5))
+    with Journal(tmp_path / "j.sqlite") as store:
+        assert store.counts.usd == 0
 
 
 def test_the_budget_holds_when_the_server_never_says_what_it_took(tmp_path):

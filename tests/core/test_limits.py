@@ -100,10 +100,25 @@ def test_the_breaker_needs_silence_for_its_whole_patience(monkeypatch):
     assert "answered nothing for 30 s" in str(breaker.failed("timeout", "", 0, False))
 
 
+def test_a_server_that_only_limits_gets_a_minute_more_for_its_window_to_pass(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
+    breaker = Breaker(30, "http://x")
+    for later in (0, 20, 40, 60, 89):
+        now = float(later)
+        assert breaker.failed("http_429", "", 0, False) is None
+    now = 91.0
+    assert "answered nothing" in str(breaker.failed("http_429", "", 0, False))
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "value", "seconds"),
     [
         ("500", "1", 0.5),
+        ("soon", "1", 1),
+        (None, "inf", 600),
+        (None, "Mon, 01 Jan 2001 00:00:00 -0000", 0),
+        (None, "Mon, 01 Jan 2130 00:00:00 GMT", 600),
         (None, "2", 2),
         (None, None, 0),
         (None, "-3", 0),

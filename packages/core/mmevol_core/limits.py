@@ -14,6 +14,7 @@ JUDGED = 16  # results that are judged together, or as many as are in flight
 TOLERATED = 0.25  # share of overload signs (429, 5xx, timeouts) that is taken for noise
 SHRINK, GROW = 0.7, 1.1  # multiplicative decrease and increase of the window
 BURST_S = 1.0  # a rate limit may be caught up by this many seconds
+LIMITED_S = 60.0  # rate limits are counted by the minute: so much longer may a server say nothing but 429
 REFUSALS = 3  # refused connections before the first answer that mean "nothing listens there"
 
 
@@ -152,7 +153,8 @@ class Breaker:
         """Count a failure; `wait_s` is a pause that the server asked for. Returns the reason to stop, if any."""
         now = time.monotonic()
         if not self._failures:
-            self._give_up_at = max(self._give_up_at, now + self._patience_s)
+            limited = LIMITED_S if error == "http_429" else 0.0
+            self._give_up_at = max(self._give_up_at, now + limited + self._patience_s)
         self._failures += 1
         self._refused += unreachable
         self._give_up_at = max(self._give_up_at, now + wait_s + self._patience_s) if wait_s else self._give_up_at

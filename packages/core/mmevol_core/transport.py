@@ -23,6 +23,7 @@ from mmevol_core.messages import (
 
 RETRYABLE = {408, 409, 425, 429}  # and every 5xx
 REDIRECTS = {301, 302, 303, 307, 308}
+CONNECT_S = 15.0  # longer takes no connection that will ever be made
 LARGEST = 16 << 20  # bytes of a body; an answer has some thousands
 LONGEST_PAUSE_S = 600.0  # a Retry-After beyond this is not believed
 KEPT_OF_FAILURE = 2048  # bytes of a failed body that go to the journal
@@ -68,7 +69,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             headers=headers,
             connector=aiohttp.TCPConnector(limit=0),  # the window limits
-            timeout=aiohttp.ClientTimeout(total=endpoint.deadline_s, sock_connect=min(15.0, endpoint.deadline_s)),
+            timeout=aiohttp.ClientTimeout(total=endpoint.deadline_s, sock_connect=min(CONNECT_S, endpoint.deadline_s)),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -84,18 +85,20 @@ class Transport:
                 status = response.status
                 raw = await _read(response)
                 return self._read(response, raw, time.perf_counter() - began)
-        except TimeoutError:
+        except TimeoutError as error:
+            unreachable = isinstance(error, aiohttp.ConnectionTimeoutError)
             return Outcome(
                 status,
-                "timeout",
-                f"nothing within {self._endpoint.deadline_s:g} s".encode(),
+                "connection" if unreachable else "timeout",
+                f"nothing within {time.perf_counter() - began:.3g} s".encode(),
                 time.perf_counter() - began,
                 retryable=True,
                 overloaded=True,
-                billed=True,
+                billed=not unreachable,
+                unreachable=unreachable,
             )
         except (aiohttp.ClientError, ConnectionError) as error:
-            unsafe = isinstance(error, aiohttp.ClientSSLError)
+            unsafe = isinstance(error, aiohttp.ClientConnectorCertificateError)
             unreachable = isinstance(error, aiohttp.ClientConnectorError)
             return Outcome(
                 status,
