@@ -53,7 +53,7 @@ test: $(ready) ## the fast test suite (under five minutes), in two processes
 	@$(bin)/pytest -q -n 2 --dist loadfile $(args)
 
 test-engines: $(ready) ## both backbones through every engine that runs on a CPU, two processes each: six minutes
-	@$(bin)/pytest -q -m engine $(args)
+	@$(bin)/pytest -q -m engine -n 2 --dist loadfile tests/train/test_engines.py tests/train/test_launchers.py $(args)
 
 test-slow: $(ready) ## every test
 	@$(bin)/pytest -q -m "slow or not slow" $(args)
@@ -88,7 +88,7 @@ peers-env: ## the engines that benchmarks/peers.py sets ours beside, .venv-curat
 	@test -x .venv-uv/bin/uv || { $(python) -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv==0.13.8; }
 	@for peer in curator distilabel; do \
 		test -x .venv-$$peer/bin/python || .venv-uv/bin/uv venv --quiet --python $(python) .venv-$$peer; \
-		.venv-uv/bin/uv pip install --python .venv-$$peer/bin/python -r benchmarks/peers-$$peer.txt; done
+		.venv-uv/bin/uv pip install --system-certs --python .venv-$$peer/bin/python -r benchmarks/peers-$$peer.txt; done
 
 clean: ## delete outputs (asks first)
 	@read -r -p "delete outputs/ with all stage runs? [y/N] " answer && [ "$$answer" = y ] && rm -rf outputs || echo "kept"
