@@ -9,7 +9,7 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.secrets import has_secret
 from mmevol_eval.backends.known import OfficialConfig
-from mmevol_experiment.experiment import Experiment
+from mmevol_experiment.experiment import Experiment, ExperimentConfig
 
 STANDIN = "standin:"
 
@@ -45,20 +45,30 @@ def missing(experiment: Experiment) -> list[str]:
         found += _gpus(config.requires.gpus)
     if pending & {"pretrain"}:
         found += _weights(config.backbone, config.paths.weights, offline=config.offline)
-    if "seed" in pending:
-        found += _paths("data", config.data, ("path", "image_root", "captions"))
-    if "mixture" in pending:
-        found += _blended({arm: config.mixtures[arm] for arm in config.arms})
+    found += _data_engine(config, pending)
     if "benchmarks" in pending:
         found += _paths("benchmarks", config.benchmarks, ("path",))
+    if "evaluate" in pending:
+        found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
+        found += _package(config.evaluate.get("backend"))
+    return found
+
+
+def _data_engine(config: ExperimentConfig, pending: set[str]) -> list[str]:
+    """Files and keys of the stages that make data."""
+    found: list[str] = []
+    if "seed" in pending:
+        found += _paths("data", config.data, ("path", "image_root", "captions", "quarantine"))
+        found += _paths("data.contamination", config.data.get("contamination") or {}, ("benchmarks",))
+    if "evolve" in pending:
+        found += _paths("recipe", config.recipe, ("personas",))
     if pending & {"curation", "evolve"}:
         found += _key("teacher", config.teacher, "export it, or choose teacher=scripted, which needs none")
     for section, values in (("curation", config.curation or {}), ("evolve", config.evolve)):
         if section in pending:
             found += _key(f"{section}.judge", values.get("judge") or {}, "export it, or leave the judge out")
-    if "evaluate" in pending:
-        found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
-        found += _package(config.evaluate.get("backend"))
+    if "mixture" in pending:
+        found += _blended({arm: config.mixtures[arm] for arm in config.arms})
     return found
 
 
