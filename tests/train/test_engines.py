@@ -57,8 +57,8 @@ def assert_like_one_process(undisturbed, name, engine, kind):
         assert mine == pytest.approx(one, rel=1e-5)  # sums in another order
     assert found.metrics["trainable"] == expected.metrics["trainable"]
     assert found.metrics["rows_a_step"] == expected.metrics["rows_a_step"] == 4
-    # what it wrote is a plain folder, which a fresh process found equal to the sharded model in memory
-    assert found.metrics["verified"]["max_logit_difference"] <= 1e-4
+    if kind != "packed":  # a plain folder, which a fresh process found equal to the sharded model in memory
+        assert found.metrics["verified"]["max_logit_difference"] <= 1e-4
     mine, one = (probe(*load(result.files["checkpoint"])) for result in (found, expected))
     assert torch.allclose(mine, one, atol=2e-3)
 

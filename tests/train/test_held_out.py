@@ -6,9 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.training_runs import folder, inputs, losses, tune
+from typer.testing import CliRunner
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl
+from mmevol_experiment.__main__ import app
 from mmevol_train import finetune
 from mmevol_train.checkpoint import best, fingerprint, keep, kept, load, mark_complete
 from mmevol_train.collate import Collator
@@ -168,7 +170,8 @@ def test_any_kept_checkpoint_of_an_interrupted_run_is_exported_and_the_run_goes_
     marks = [read_json(path / "complete.json") for path in (run / "training").glob("checkpoint-*")]
     taken = {mark["step"]: mark["held_out_loss"] for mark in marks}
     assert taken.keys() == {4, 6}
-    assert export_checkpoint(run, tmp_path / "last") == 6
+    typed = CliRunner().invoke(app, ["export-checkpoint", str(run), "--to", str(tmp_path / "last")])
+    assert f"step 6: {tmp_path / 'last'}\n" in typed.output
     assert export_checkpoint(run, tmp_path / "four", "4") == 4
     assert export_checkpoint(run, tmp_path / "best", "best") == min(taken, key=taken.get)
     assert fingerprint(tmp_path / "four") != fingerprint(tmp_path / "last")

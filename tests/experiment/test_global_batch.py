@@ -1,0 +1,27 @@
+"""The global batch is asserted before an experiment spends anything."""
+
+import pytest
+
+from mmevol_core.errors import UserError
+from mmevol_experiment.compose import compose
+from mmevol_experiment.experiment import prepare
+from mmevol_experiment.preflight import check
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        # 1 x 16 x 1 = 16
+        (["finetune.global_batch=100"], "finetune: 1 processes x 16 rows .*set finetune.global_batch=16 if that"),
+        # 2 x 16 x 1 = 32: accumulate twice, or start twice as many
+        (
+            ["engine=deepspeed_zero2", "engine.processes=2", "pretrain.global_batch=64"],
+            "pretrain: 2 processes x 16 rows .*set pretrain.accumulate=2, or engine.processes=4",
+        ),
+    ],
+)
+def test_processes_that_make_another_batch_are_refused_before_anything_runs(tmp_path, overrides, said):
+    values = compose(["experiment=quickstart", *overrides, f"paths.outputs={tmp_path}"])
+    with pytest.raises(UserError, match=said):
+        check(prepare(values))
+    assert not list(tmp_path.glob("stages/*/*/"))
