@@ -12,7 +12,7 @@ from support.tiny_models import PINPOINTS, SPECIAL, tokenizer, world
 from mmevol_core.errors import UserError
 from mmevol_train import dataset
 from mmevol_train.conversation import chat_template
-from mmevol_train.dataset import Conversations, corpus_digest, read_corpus
+from mmevol_train.dataset import Conversations, corpus_digest, expand, read_corpus
 from mmevol_train.rows import Reading
 
 
@@ -107,6 +107,28 @@ def test_too_many_bad_rows_stop_also_when_the_file_is_mapped(mixed, tmp_path, re
     for _ in range(2):
         with pytest.raises(UserError, match=r"2 of 27 rows refused: .*image not found \(rows 5\)"):
             read_corpus(*mixed, reading, 0.01, tmp_path / "rows")
+
+
+def test_rows_that_are_too_long_are_all_listed_and_none_is_cut_in_a_picture(mixed, tmp_path, reading):
+    data, images = mixed
+    rows = json.loads(data.read_text())
+    for number in (1, 2, 7, 8, 9, 10, 11):
+        rows[number]["conversations"][1]["value"] = "red " * 300
+    data.write_text(json.dumps(rows))
+    for _ in range(2):  # written, and mapped
+        corpus = read_corpus(data, images, reading, 0.5, tmp_path / "rows")
+        corpus.list_refused(tmp_path / "refused.jsonl")
+        listed = [json.loads(line) for line in (tmp_path / "refused.jsonl").read_text().splitlines()]
+        too_long = [row["row"] for row in listed if row["reason"] == "longer than max_length"]
+        assert too_long == [1, 2, 7, 8, 9, 10, 11]
+        assert len(listed) == corpus.refused.total() == 9
+    slot = reading.tokenizer.token_to_id("<image>")
+    for row in corpus.rows:  # every picture is there with all its tokens
+        ids, _ = expand(row, slot)
+        assert (ids == slot).sum() == sum(picture.tokens for picture in row.pictures)
+        assert len(ids) == row.length <= reading.max_length
+    with pytest.raises(UserError, match=r"7 x longer than max_length \(rows 1, 2, 7, 8, 9\)"):
+        read_corpus(data, images, reading, 0.01)
 
 
 def test_a_picture_that_changed_since_is_named(mixed, reading):

@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmevol_core.files import replacing
+from mmevol_core.files import replacing, write_jsonl
 
 BATCH_ROWS = 4096  # rows of one Arrow batch: about 8 MB
-NAMED = 5  # row numbers kept as examples of each reason
+NAMED = 5  # rows of each reason that a message names
 SCHEMA = pa.schema(
     {
         "number": pa.int64(), "name": pa.string(), "source": pa.string(),
@@ -60,7 +60,7 @@ class Row:
 
 @dataclass
 class Refused:
-    """Rows that cannot be trained on: how many by reason, and the first few numbers of each."""
+    """Rows that cannot be trained on: how many by reason, and their numbers."""
 
     counts: Counter[str]
     examples: dict[str, list[int]]
@@ -68,8 +68,7 @@ class Refused:
     def add(self, number: int, reason: str) -> None:
         """Count one row."""
         self.counts[reason] += 1
-        if len(named := self.examples.setdefault(reason, [])) < NAMED:
-            named.append(number)
+        self.examples.setdefault(reason, []).append(number)
 
 
 class Rows(Sequence[Row]):
@@ -139,7 +138,7 @@ class Corpus:
     rows: Rows
     rows_in: int
     refused: Counter[str]
-    examples: dict[str, list[int]]  # reason to the first few row numbers
+    examples: dict[str, list[int]]  # reason to row numbers, in order
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -155,6 +154,13 @@ class Corpus:
         """Rows in = kept + refused by reason, asserted."""
         assert self.rows_in == len(self.rows) + self.refused.total()
         return {"in": self.rows_in, "kept": len(self.rows), "eliminated": dict(self.refused), "failed": {}}
+
+    def list_refused(self, path: Path) -> None:
+        """Write every row that is not trained on, one a line, in the order of the file; nothing when there is none."""
+        found = sorted((row, reason) for reason, rows in self.examples.items() for row in rows)
+        assert len(found) == self.refused.total()
+        if found:
+            write_jsonl(path, ({"row": row, "reason": reason} for row, reason in found))
 
 
 def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:
@@ -218,8 +224,7 @@ def in_memory(batches: Iterable[tuple[int, pa.RecordBatch, Refused]]) -> Corpus:
 
 
 def merge(refused: Refused, more: Refused) -> None:
-    """Add the counts of another part of the file, keeping the first examples."""
+    """Add what another part of the file, further down, has."""
     refused.counts += more.counts
     for reason, numbers in more.examples.items():
-        known = refused.examples.setdefault(reason, [])
-        known += numbers[: NAMED - len(known)]
+        refused.examples.setdefault(reason, []).extend(numbers)

@@ -21,7 +21,7 @@ from mmevol_core.files import digest, file_digest
 from mmevol_core.json_stream import json_rows
 from mmevol_train.anyres import grid
 from mmevol_train.conversation import IGNORED, IMAGE, BadRow
-from mmevol_train.corpus import BATCH_ROWS, Corpus, Picture, Refused, Row, in_memory, read, write
+from mmevol_train.corpus import BATCH_ROWS, NAMED, Corpus, Picture, Refused, Row, in_memory, read, write
 from mmevol_train.images import Views, cut, locate_image, read_views
 from mmevol_train.rows import Maker, Reading, begin_sharing, shared_batch
 
@@ -150,7 +150,7 @@ def _refuse_too_many(path: Path, corpus: Corpus, max_bad_share: float) -> None:
     if corpus.rows and share <= max_bad_share:
         return
     reasons = "; ".join(
-        f"{count} x {reason} (rows {', '.join(map(str, corpus.examples[reason]))})"
+        f"{count} x {reason} (rows {', '.join(map(str, corpus.examples[reason][:NAMED]))})"
         for reason, count in corpus.refused.most_common(4)
     )
     raise UserError(

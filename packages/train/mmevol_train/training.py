@@ -53,6 +53,8 @@ def train(
     prepare_process(config)
     reading = reading_of(config, stage, processor)
     corpus = _corpus(data, images, reading, config, out_dir)
+    if rank() == 0:
+        corpus.list_refused(out_dir / "refused.jsonl")
     order = make_plan(config, corpus, _tokens(match, images, reading, config, out_dir))
     model = adapted(prepared(model, config), config)
     groups = freeze(model, config)
