@@ -16,6 +16,7 @@ from mmevol_core.sample import DIRECTIONS, QA, Box, Sample
 from mmevol_dataengine.ledger import Ledger
 from mmevol_dataengine.recipes.mmevol import MMEvol, draw, evolve, supports
 from mmevol_dataengine.recipes.personas import choose
+from mmevol_experiment.compose import compose_groups
 
 
 def seed_sample(ident="s", items=2, **changes):
@@ -90,16 +91,17 @@ def reasons(books):
     return {**books["total"]["eliminated"], **books["total"]["failed"], **books["total"]["surplus"]}
 
 
-def test_three_rounds_build_on_each_other_and_are_judged_against_their_own_parents():
-    outcome, books, model = evolved()
+@pytest.mark.parametrize("rounds", [1, 3, 6])
+def test_any_number_of_rounds_build_on_each_other_and_are_judged_against_their_own_parents(rounds):
+    outcome, books, model = evolved(recipe=MMEvol(rounds=rounds))
     sample = outcome.sample
-    assert [len(generation) for generation in sample.rounds] == [2, 2, 2, 2]
+    assert [len(generation) for generation in sample.rounds] == [2] * (rounds + 1)
     for before, after in pairwise(sample.rounds):
         assert [item.parent for item in after] == [item.id for item in before]
     scored = [data for task, data, _ in model.asked if task == "score"]
     for number, data in enumerate(scored):
         assert [pair["before"]["question"] for pair in data["pairs"]] == [q.question for q in sample.rounds[number]]
-    assert books["total"]["kept"] == books["total"]["generated"] == 6
+    assert books["total"]["kept"] == books["total"]["generated"] == 2 * rounds
 
 
 def test_an_eliminated_round_leaves_its_parents_in_force():
@@ -188,6 +190,13 @@ def test_records_keep_their_result_in_any_order_and_company():
     forward, backward = (asyncio.run(together(rows)) for rows in (samples, samples[::-1]))
     assert forward == backward
     assert forward["s3"] == asyncio.run(together(samples[3:4]))["s3"]
+
+
+def test_equal_thirds_and_the_released_weights_are_named_choices():
+    named = {name: compose_groups({"recipe": name}, [])["recipe"]["weights"] for name in ("mmevol", "mmevol_released")}
+    assert set(named["mmevol"].values()) == {1.0} and set(named["mmevol"]) == set(DIRECTIONS)
+    released = {"fine_grained_perception": 0.5, "cognitive_reasoning": 0.25, "interaction": 0.25}
+    assert named["mmevol_released"] == released
 
 
 def test_directions_are_drawn_by_their_weights():
