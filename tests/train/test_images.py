@@ -32,6 +32,17 @@ def test_pixels_are_bit_equal_to_the_processor(size):
     assert torch.equal(Normalizer(MEAN, STD)(views), expected)
 
 
+@pytest.mark.parametrize("scale", [1 / 255, 1 / 127.5, 0.3])
+def test_arithmetic_and_table_normalise_alike(scale):
+    """CLIP's numbers are computed; where a scale makes rounding differ, the table is looked up."""
+    normalise = Normalizer([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711], scale)
+    views = torch.randint(0, 256, (2, 3, 8, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = normalise(views)
+    assert normalise._computes or scale != 1 / 255
+    normalise._computes = False
+    assert torch.equal(found, normalise(views))
+
+
 def test_a_path_that_leaves_the_image_root_is_refused(tmp_path):
     (tmp_path / "root").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
