@@ -2,6 +2,7 @@
 
     python benchmarks/training.py                                              # CPU, tiny model, three rounds
     python benchmarks/training.py --device cuda --shape qwen2_7b --rows 256    # GPU: tokens a second, memory, MFU
+    python benchmarks/training.py --rehearse --peak-tflops 0.1 --rows 8        # a GPU's settings on a CPU: does it run?
 
 Every arm is a Trainer that takes whole optimizer steps over the same synthetic rows: seven of eight with a picture of
 mixed size, lognormal text, views as random bytes. Arms take turns, each round in another order, from equal weights.
@@ -39,11 +40,12 @@ from mmevol_train.collate import Collator
 from mmevol_train.config import FinetuneConfig, PretrainConfig
 from mmevol_train.engine import arguments
 from mmevol_train.flops import peak_flops, step_flops
+from mmevol_train.groups import freeze
 from mmevol_train.images import Normalizer
 from mmevol_train.monitor import Meter
 from mmevol_train.packing import PackedCollator, use_packing
 from mmevol_train.sampler import plan
-from mmevol_train.trainer import PartsTrainer, freeze
+from mmevol_train.trainer import PartsTrainer
 
 BATCH, MEGABATCH = 4, 4 * 8 * 4  # rows: a micro-batch; what the scripts' 8 GPUs with 4 micro-batches sort together
 MEAN, STD = [0.481, 0.458, 0.408], [0.269, 0.261, 0.276]
@@ -184,6 +186,12 @@ def trainer_of(arm, model, rows, batches, config, shape, work, clock):
     )
 
 
+def row_flops(row, shape, config):
+    """Arithmetic that a row needs, the same for every arm: the head on supervised tokens (mmevol_train.flops)."""
+    learned = int((row["labels"] != -100).sum())
+    return step_flops(shape, [len(row["ids"])], sum(map(len, row["views"])), config, learned)
+
+
 def measure(arm, base, rows, config, shape, options):
     """One arm once: tokens a second, padding, memory, MFU."""
     cuda = options.device == "cuda"
@@ -197,11 +205,12 @@ def measure(arm, base, rows, config, shape, options):
         trainer_of(arm, model, rows, batches, config, shape, Path(folder), clock).train()
     slots = sum(config.pack_length if arm == "packed" else max(lengths[b]) * len(b) for b in batches)
     found = {"tokens_per_s": clock.counted / clock.seconds, "padding": 1 - int(lengths.sum()) / int(slots)}
-    if cuda:
+    if cuda or options.rehearse:
         counted = [rows[row] for batch in batches[options.warm :] for row in batch]
-        flops = sum(step_flops(model.config, [len(row["ids"])], sum(map(len, row["views"])), config) for row in counted)
         peak = options.peak_tflops * 1e12 if options.peak_tflops else peak_flops(torch.cuda.get_device_name())
-        found["mfu"] = flops / clock.seconds / peak if peak else None
+        found["tflops"] = sum(row_flops(row, model.config, config) for row in counted) / clock.seconds / 1e12
+        found["mfu"] = found["tflops"] * 1e12 / peak if peak else None
+    if cuda:
         found["gib"] = torch.cuda.max_memory_allocated() / 2**30
     del model
     gc.collect()
@@ -218,17 +227,20 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warm", type=int, default=1, help="steps before the clock starts")
     parser.add_argument("--peak-tflops", type=float, help="of the GPU in bfloat16; default: by its name")
+    parser.add_argument("--rehearse", action="store_true", help="a GPU's settings on a CPU; needs --peak-tflops")
     options = parser.parse_args()
+    if options.rehearse and not options.peak_tflops:
+        parser.error("--rehearse needs --peak-tflops")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("no CUDA device here: --device cpu --shape tiny tries the same script")
     torch.manual_seed(0)
     torch.set_num_threads(1)
     shape = SHAPES[options.shape]
-    cuda = options.device == "cuda"
+    as_gpu = options.device == "cuda" or options.rehearse
     kind = FinetuneConfig if options.stage == "finetune" else PretrainConfig
     config = kind(
         backbone=shape.backbone(), batch_size=BATCH, pack_length=shape.pack_length, max_length=shape.pack_length,
-        dtype="bfloat16" if cuda else "float32", gradient_checkpointing=cuda, batching="padded",
+        dtype="bfloat16" if as_gpu else "float32", gradient_checkpointing=as_gpu, batching="padded",
         save_every_s=None, log_every=10**6, warmup_ratio=0, lr_language_model=1e-5,
     )  # fmt: skip
     rows = random_rows(shape, options.rows)
