@@ -2,7 +2,8 @@
 
 A prompt's length needs a picture's size alone, which its first bytes tell. Pixels are prepared when a batch is about to
 be answered, many in one call of the checkpoint's processor. The features that the vision tower makes are kept by
-content, so a picture is prepared and seen once however many questions it has.
+content, so a picture is prepared and seen once however many questions it has (twice at worst, where two batches that
+are at work at the same time meet it first).
 """
 
 from __future__ import annotations
