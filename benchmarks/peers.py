@@ -79,7 +79,7 @@ def distilabel(url: str, count: int, concurrency: int, images: Path | None, fold
         return {"instruction": prompt(number), **({"image": picture} if picture else {})}
 
     model = OpenAILLM(model="mock", base_url=url, api_key=KEY, generation_kwargs={"max_new_tokens": 2048})
-    settings = {"llm": model, "input_batch_size": concurrency, "add_raw_output": False, "add_raw_input": False}
+    settings = {"llm": model, "input_batch_size": concurrency}
     with Pipeline(name="bench", cache_dir=folder / "distilabel") as pipeline:
         load = LoadDataFromDicts(data=[row(number) for number in range(count)], batch_size=concurrency)
         task = TextGenerationWithImage(image_type="base64", **settings) if images else TextGeneration(**settings)
