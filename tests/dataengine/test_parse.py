@@ -15,6 +15,7 @@ from mmevol_dataengine.parse import parse_items, parse_lines, parse_reply, parse
 
 sys.path.insert(0, str(Path(__file__).parent / "parse_corpus"))
 
+import fourth
 import parse_corpus_adversarial_values as adversarial
 import parse_corpus_cases as corpus
 import parse_corpus_spoilers as spoilers
@@ -70,6 +71,30 @@ def test_a_reply_of_the_third_corpus_gives_its_value_or_nothing(case):
         assert all(item in known for item in found or [])
     else:
         assert found == case.accepted[0]
+
+
+@pytest.mark.parametrize("first", range(0, 2000, 100))
+def test_replies_spoiled_at_random_give_their_value(first):
+    for case in map(fourth.make, range(first, first + 100)):
+        found = parse_reply(case.kind, case.raw)
+        if case.accepted[0] is None or found is None:
+            assert found in case.accepted, case.name
+        else:  # an item in doubt may be left out of a list of questions
+            whole = max((items for items in case.accepted if items), key=len)
+            assert [item for item in whole if item in found] == found, case.name
+            assert case.kind == "qas" or found == whole[: len(found)], case.name
+
+
+@pytest.mark.parametrize("first", range(30_000, 31_000, 100))
+def test_a_mark_lost_or_doubled_among_judgements_never_moves_them(first):
+    for seed in range(first, first + 100):
+        case, rng = fourth.make(seed), random.Random(seed)
+        if case.kind == "score" and "cut" not in case.name:
+            place = rng.choice([at for at, mark in enumerate(case.raw) if mark in "\"{}[]:,“”'，："])
+            raw = case.raw[:place] + case.raw[place] * rng.choice([0, 2]) + case.raw[place + 1 :]
+            found = [(item["improved"], item["score"]) for item in parse_scores(raw) or []]
+            truth = [(item["improved"], item["score"]) for item in case.accepted[0]]
+            assert found == truth[: len(found)], case.name
 
 
 def test_the_corpus_is_as_large_as_promised():

@@ -36,12 +36,13 @@ _FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 _RISKY_ESCAPE = re.compile(r"\\\\|\\[bf]|\\[trn][a-z]")
 # Remains of judgements between the values that could be read; "improved": "yes/no" only shows the form.
 _REMAINS = re.compile(
-    r"""["'“”](?:improved|score|reason)["'“”]?\s*[:：\[\]{}"'](?!\s*["'<]?(?:yes\W{1,3}no\b|yes\W{1,3}or|\d+\s*(?:-|–|to)\s*\d+|<|\.\.))"""
-    r"""|^\W{0,4}(?:improved|score|reason)["'”]?\s*[:：]""",
+    r"""(?:["'“”](?:improved|score|reason)["'“”]?\s*[:：\[\]{}"']|(?:^|[\[{])\W{0,20}(?:improved|score|reason)["'”]?\s*[:：])"""
+    r"""(?!\s*["'<]?(?:yes\W{1,3}no\b|yes\W{1,3}or|\d+\s*(?:-|–|to)\s*\d+|<|\.\.))""",
     re.IGNORECASE,
 )
+_LOST_BRACE = re.compile(r"^\s*(?:improved|score|reason)\s*[:：][^\n]*[,，]\s*$", re.IGNORECASE | re.MULTILINE)
 _COUNTER = re.compile(
-    r"(?:[\s\-*#.,:;()|]|\b(?:sample|pair|item|score|entry|result|question|number|no|json)s?\b|\d+|```)*"
+    r"(?:[\s\-*#.,:;()|]|\b(?:sample|pair|item|score|entry|result|question|number|no|next|json)s?\b|\d+|```)*"
 )
 
 
@@ -152,7 +153,7 @@ def _final_blocks(
     reply = find_blocks(text)
     if reply is None:
         return None
-    relevant = [_holds_objects(block, fields) for block in reply.blocks]
+    relevant = [_holds_objects(block, fields) or _spoiled(text, block, fields) for block in reply.blocks]
     leads, lead = [], ""
     for is_relevant, before in zip(relevant, reply.leads, strict=True):
         lead += before
@@ -174,6 +175,11 @@ def _holds_objects(block: Block, fields: frozenset[str]) -> bool:
     if block.broken or (block.cut and not block.values):
         return True
     return any(raw is not None for raw in collect(block.values, fields))
+
+
+def _spoiled(text: str, block: Block, fields: frozenset[str]) -> bool:
+    """A judgement of which too little could be read: those after it would move to its place."""
+    return fields is SCORE_FIELDS and _REMAINS.search(text, block.start, block.end) is not None
 
 
 def _items_of_reply(text: str) -> Items | None:
@@ -206,7 +212,9 @@ def _scores_of_reply(text: str) -> Items | None:
     if found is None:
         return None
     blocks, around = found
-    if any(block.broken for block, _ in blocks) or any(_REMAINS.search(words) for words in around):
+    if any(block.broken for block, _ in blocks) or any(
+        _REMAINS.search(words) or _LOST_BRACE.search(words) for words in around
+    ):
         return None
     if len(blocks) > 1 and blocks[-1][0].cut and not blocks[-1][1]:
         blocks, around = (

@@ -43,6 +43,9 @@ def collect(value: Any, fields: frozenset[str], depth: int = 0) -> Iterator[dict
         keys = {normal_key(key) if isinstance(key, str) else key: key for key in value}
         keys = {_PLURALS[name] if _PLURALS.get(name, name) not in keys else name: key for name, key in keys.items()}
         if len(fields & keys.keys()) >= 2:
+            others = [part for key, part in value.items() if not _INPUT_KEYS.search(str(key).lower())]
+            if any(raw for part in others for raw in collect(part, fields, depth + 1)):
+                raise Doubt  # an item that holds items: a brace was lost
             yield {name: value[key] for name, key in keys.items()}
         else:
             yield from _unwrap(value, fields, depth)

@@ -29,6 +29,10 @@ from mmevol_dataengine.parsing.lexis import (
 from mmevol_dataengine.parsing.strings import read_string
 
 _BARE = re.compile(r"[-+]?[\w.][\w.+\-]*(?:/\d+)?")
+_CUT_KEY = re.compile(rf"[{QUOTES}]?\w*[{QUOTES}]?\s*(?:```)?\s*\Z")
+_LEFT = re.compile(
+    r"[\]］}｝]\s*\n\s*(?:```|[^\W\d_])"
+)  # after the last bracket a line of prose, or the end of the fence
 _MAX_DEPTH = 40
 _NEAR = 80  # characters of white space that may stand before a key or an item
 
@@ -77,7 +81,7 @@ def _read_bare(text: str, position: int) -> tuple[Bare, int]:
         raise CutError
     if text[after] in SEPARATORS or text[after] in CLOSE_OBJECT or text[after] in CLOSE_LIST:
         return Bare(found[0]), found.end()
-    if after > found.end() and key_at(text, after, quoted_only=True):
+    if after > found.end() and key_at(text, after, quoted_only="\n" not in text[found.end() : after]):
         return Bare(found[0]), found.end()
     raise BrokenError(after)
 
@@ -101,6 +105,8 @@ def read_object(text: str, position: int, depth: int = 0) -> tuple[dict[str, Any
         if key is None:
             if not found and mark in QUOTES:
                 return _read_set(text, start, depth)
+            if _CUT_KEY.match(text, position):
+                raise CutError
             raise BrokenError(position)
         name, position = key
         value, position = read_value(text, position, depth)
@@ -192,6 +198,9 @@ def _read_element(text: str, position: int, block: Block) -> int | None:
     block.end = following.start() if following else len(text)
     begun_again = LIST_OPENS.search(text[max(position, block.end - _NEAR) : block.end])
     if following is None:
+        return None
+    if (left := _LEFT.search(text, position, block.end)) is not None:
+        block.broken, block.end = True, left.start() + 1  # what follows belongs to another list
         return None
     if begun_again is None:
         return block.end

@@ -136,8 +136,9 @@ def _try_block(text: str, position: int) -> Block | None:
 
 
 def _label(lead: str) -> str:
-    """The words that introduce a value: the last lines before it, without fence and markup."""
+    """The words that introduce a value: the last line before it that is not left of a broken one, without markup."""
     lines = [line for line in re.sub(r"```\w*", "", lead).splitlines() if re.search(r"\w", line)]
+    lines = [line for line in lines if key_at(line.strip(" \t{["), 0) is None]
     return re.sub(r"[*_#>`]", " ", " ".join(lines[-1:])[-240:])
 
 

@@ -15,6 +15,7 @@ from mmevol_dataengine.parsing.lexis import (
     OPEN_LIST,
     OPEN_OBJECT,
     QUOTES,
+    SEPARATORS,
     VALUE_START,
     BrokenError,
     CutError,
@@ -30,6 +31,7 @@ _CLOSERS = {
 _ADJACENT = re.compile(
     rf"""["“”]\s*\+?\s*["“”]|["“”'’]\s*[\[{{\]}}]+\s*["“”'‘]|["“”'‘](?:{FIELDS})["“”'’]\s*["“”'‘\[\]{{}}:,]|```json"""
 )
+_TWO_WORDS = re.compile(rf"""^\s*[{SEPARATORS}]|["“”'’＂]\s*[{SEPARATORS}]""")  # in a list of words: a quote was lost
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U00[01][0-9a-fA-F]{5}|[A-Za-z]+|.)", re.DOTALL)
 _FIELD = re.compile(FIELDS)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
@@ -114,7 +116,8 @@ def read_string(text: str, start: int, *, in_list: bool) -> tuple[str, int]:
         ends = _continues(text, after, in_list=in_list, repaired=bool(inner))
         if ends and (not inner or _balanced(text, start + 1, position, inner, mark)):
             raw = text[start + 1 : position]
-            if inner and _ADJACENT.search(raw):
+            swallowed = inner and _ADJACENT.search(raw)
+            if swallowed or (in_list and (inner or mark != '"') and _TWO_WORDS.search(raw)):
                 raise BrokenError(position)
             return decode(raw, start, python=mark == "'"), after
         if skip(text, after) >= len(text):
@@ -158,7 +161,7 @@ def _looks_like_key(text: str, position: int, mark: str) -> bool:
 def _continues(text: str, after: int, *, in_list: bool, repaired: bool) -> bool:
     """Does the structure go on after a string that ends before `after`?"""
     here = skip(text, after)
-    if text[after:here].strip() and any(mark in QUOTES for mark in text[after:here]):
+    if repaired and any(mark in QUOTES for mark in text[after:here]):
         return False  # a comment that holds quotes may be text after an inner quote
     beyond, separated = skip_separators(text, here)
     if beyond >= len(text):
