@@ -22,6 +22,7 @@ from mmevol_eval.models import Prompt
 from mmevol_eval.models.endpoint import EndpointModel, ModelEndpoint
 from mmevol_eval.predict import model_of
 from mmevol_eval.settings import EvaluateConfig, ModelConfig
+from mmevol_experiment.__main__ import main
 
 NAMES = ("POPE", "MMStar")
 
@@ -154,7 +155,14 @@ def test_nobody_to_evaluate_is_an_error(benchmarks, tmp_path):
         evaluate(EvaluateConfig(names=NAMES, blind=False), {"benchmarks": benchmarks}, tmp_path)
 
 
-@pytest.mark.parametrize(("key", "value"), [("beams", 3), ("processes", 2)])
+def test_the_longest_answer_is_set_in_one_place(tmp_path):
+    with pytest.raises(UserError, match=r"max_tokens; .*evaluate\.max_new_tokens"):
+        config_of("http://x/v1", endpoint={"max_tokens": 100})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("beams", 3), ("processes", 2), ("device", "cpu"), ("batch_size", 8), ("threads", 1)]
+)
 def test_what_only_checkpoints_have_is_refused_for_endpoints(key, value):
     with pytest.raises(UserError, match=f"evaluate.{key}"):
         config_of("http://x/v1", **{key: value})
@@ -189,3 +197,26 @@ def test_predict_and_score_on_the_command_line(benchmarks, tmp_path):
     assert done.returncode == 0
     assert read_json(tmp_path / "pope.json")["n"] == sum(1 for _ in read_jsonl(out))
     assert mmevol("predict", "POPPE", *data[1:], "--model", "x", "--out", out).stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--device", "cpu"], "--device is for checkpoints"),
+        (["--batch-size", "64"], "--batch-size is for checkpoints"),
+        (["--threads", "1"], "--threads is for checkpoints"),
+        (["--data", "nowhere.tsv"], "no data at nowhere.tsv; `mmevol fetch POPE"),
+        (["--out", "."], "--out . is a folder"),
+        (["--prompts", "mmevl"], "did you mean 'mmevol'"),
+        (["--model", "toml.yaml"], "no model 'toml.yaml'"),
+    ],
+)
+def test_what_predict_would_ignore_or_cannot_do_is_refused_in_one_line(benchmarks, words, message, capsys, monkeypatch):
+    given = {"--data": str(benchmarks / "POPE.tsv"), "--model": "http://127.0.0.1:9/v1#m", "--out": "never.jsonl"}
+    given |= dict([words])
+    arguments = [word for pair in given.items() for word in pair]
+    monkeypatch.setattr(sys, "argv", ["mmevol", "predict", "POPE", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1 and message in said

@@ -76,3 +76,7 @@ def test_what_names_no_judge_is_refused(tmp_path):
         judge_from(str(tmp_path / "absent.yaml"))
     with pytest.raises(UserError, match="unknown config key"):
         judge_from(yaml_of(tmp_path, "http://x/v1", modle="y"))
+    with pytest.raises(UserError, match="structured is not used"):
+        judge_from(yaml_of(tmp_path, "http://x/v1", structured=True))
+    with pytest.raises(UserError, match="is a folder"):
+        judge_from(str(tmp_path))

@@ -6,10 +6,14 @@ import pytest
 from support import official_data, tiny_llava
 
 from mmevol_core.errors import UserError
-from mmevol_core.files import read_jsonl, write_jsonl
+from mmevol_core.files import read_json, read_jsonl, write_jsonl
 from mmevol_eval.backends import vlmeval
+from mmevol_eval.backends.known import RULES, OfficialConfig
 from mmevol_eval.backends.vlmeval import BackendConfig, Stored
+from mmevol_eval.data import BenchmarksConfig, prepare
+from mmevol_eval.evaluate import evaluate
 from mmevol_eval.score import score_file
+from mmevol_eval.settings import EvaluateConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = BackendConfig(environment=ROOT / ".venv-vlmeval")
@@ -101,3 +105,61 @@ def test_a_benchmark_has_the_packages_name_under_any_of_ours():
         "MMBench_DEV_EN",
         "MMBench_DEV_CN",
     ]
+
+
+NAMES = ("MME", "MMStar", "HallusionBench")
+STAGE = {"names": NAMES, "max_new_tokens": 3, "resamples": 50, "probes": False}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("stage")
+    held_out = tiny_llava.held_out(root / "held_out")
+    made = prepare(BenchmarksConfig(source="twins", names=NAMES, items=12), {"held_out": held_out}, root / "twins")
+    return {"checkpoint": tiny_llava.save(root), "benchmarks": made.files["benchmarks"], "held_out": held_out}
+
+
+@pytest.mark.slow
+@installed
+def test_in_a_run_the_package_asks_and_scores_and_goes_on_after_the_last_whole_benchmark(inputs, tmp_path):
+    config = EvaluateConfig(**STAGE, blind=False, backend=OfficialConfig(environment=CONFIG.environment))
+    evaluate(config, inputs, tmp_path)
+    entries = read_json(tmp_path / "scores.json")["benchmarks"]
+    assert {name: entry["protocol"]["rules"] for name, entry in entries.items()} == dict.fromkeys(NAMES, RULES)
+    rows = list(read_jsonl(tmp_path / "items.jsonl"))
+    assert {(row["benchmark"], row["index"], row["prediction"]) for row in rows} == {
+        (row["benchmark"], row["index"], row["prediction"]) for row in read_jsonl(tmp_path / "predictions.jsonl")
+    }
+    answers = tmp_path / "official/real/answers"
+    kept = {name: (answers / f"{name}.json").stat().st_mtime_ns for name in NAMES[:2]}
+    (answers / "HallusionBench.json").unlink()  # as if it had been killed while it asked the last
+    (tmp_path / "scores.json").unlink()
+    evaluate(config, inputs, tmp_path)
+    assert {name: (answers / f"{name}.json").stat().st_mtime_ns for name in kept} == kept
+    again = read_json(tmp_path / "scores.json")["benchmarks"]
+    for entry in (entries["HallusionBench"], again["HallusionBench"]):
+        entry.pop("seconds")
+    assert again == entries
+
+
+@pytest.mark.slow
+@installed
+def test_in_a_run_the_package_gives_our_answers_the_scores_that_our_rules_give_them(inputs, tmp_path):
+    ours = EvaluateConfig(**STAGE, rules="vlmevalkit-0.2rc1")
+    evaluate(ours, inputs, tmp_path / "ours")
+    backend = OfficialConfig(environment=CONFIG.environment, asks=False)
+    evaluate(EvaluateConfig(**STAGE, backend=backend), inputs, tmp_path / "official")
+    mine, theirs = (read_json(tmp_path / name / "scores.json") for name in ("ours", "official"))
+    for name in NAMES:
+        for key in ("score", "ci95", "blind", "real_minus_blind", "unparsed", "n"):
+            assert theirs["benchmarks"][name][key] == pytest.approx(mine["benchmarks"][name][key]), (name, key)
+        protocol = theirs["benchmarks"][name]["protocol"]
+        assert (protocol["rules"], protocol["prompts"]) == (RULES, "vlmevalkit")
+        assert protocol["decoding"] == mine["benchmarks"][name]["protocol"]["decoding"]
+
+
+def test_in_a_run_a_missing_package_stops_before_anything_is_asked(inputs, tmp_path):
+    config = EvaluateConfig(**STAGE, blind=False, backend=OfficialConfig(environment=tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="run `make vlmeval-env`"):
+        evaluate(config, inputs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

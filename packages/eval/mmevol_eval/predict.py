@@ -11,6 +11,7 @@ from mmevol_eval.answering import collect, refuse_failures
 from mmevol_eval.benchmark import BenchmarkSettings
 from mmevol_eval.benchmarks import find
 from mmevol_eval.endpoints import endpoint_from
+from mmevol_eval.fetch import missing
 from mmevol_eval.models.endpoint import ModelEndpoint
 from mmevol_eval.settings import EvaluateConfig, ModelConfig
 from mmevol_eval.tasks import load_tasks
@@ -37,6 +38,8 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
         UserError: an unknown benchmark, unreadable data, a model that is none, or too many items without an answer.
     """
     name = find(benchmark).name
+    if not data.exists():
+        raise UserError(missing(name, data))
     checkpoint, endpoint = model_of(model)
     config = EvaluateConfig(
         **options.model_dump(exclude={"names", "model", "settings", "blind", "probes"}, exclude_unset=True),

@@ -57,7 +57,10 @@ class EvaluateConfig(Config):
     @model_validator(mode="after")
     def _an_endpoint_decodes_by_itself(self) -> EvaluateConfig:
         if self.model is not None and "max_tokens" in self.model.endpoint.model_fields_set:
-            raise UserError("the model's endpoint sets max_tokens, which is evaluate.max_new_tokens here; set that")
+            raise UserError(
+                "the model's endpoint sets max_tokens; how long an answer may be is evaluate.max_new_tokens (predict: "
+                "--max-new-tokens): set that and leave max_tokens out"
+            )
         given = [key for key in OF_CHECKPOINTS if key in self.model_fields_set] if self.model is not None else []
         if given:
             raise UserError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmevol_core.errors import UserError
+from mmevol_experiment.cli.outputs import check_out
 
 if TYPE_CHECKING:
     from mmevol_eval.benchmark import PublishedData
@@ -74,6 +75,7 @@ def results(
     """One model's page: scores, categories, and its wrong answers with picture, prediction and verdict."""
     from mmevol_eval.results_page import write_results
 
+    check_out(out, evaluated / "scores.json", evaluated / "items.jsonl")
     counts = write_results(evaluated, out, benchmarks, title, pictures=pictures)
     print(f"{out}: {counts['wrong']} wrong answers, {counts['listed']} listed, {counts['pictures']} with picture")
 
@@ -87,5 +89,6 @@ def submission(
     """The file that a benchmark's evaluation server takes (VQAv2), checked to be complete."""
     from mmevol_eval.submission import write_submission
 
+    check_out(out, predictions)
     counts = write_submission(benchmark, data, predictions, out)
     print(f"{out}: {counts['questions']} questions, {counts['empty']} of them outside the asked part and left empty")

@@ -9,6 +9,7 @@ import typer
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError, unknown
+from mmevol_experiment.cli.outputs import check_out
 
 if TYPE_CHECKING:
     from mmevol_eval.backends.known import OfficialConfig
@@ -41,6 +42,7 @@ def predict(
     from mmevol_eval.predict import predict as answer
     from mmevol_eval.settings import OF_CHECKPOINTS, EvaluateConfig
 
+    check_out(out, data)
     name = find(benchmark).name
     own: dict[str, Any] = {key: context.params[key] for key in OF_CHECKPOINTS}
     if _served(model):
@@ -71,6 +73,7 @@ def score(
     """Scores as a pure function of stored predictions."""
     from mmevol_eval.score import score_file
 
+    check_out(out, predictions, data)
     if cache and not judge.endswith((".yaml", ".yml")):
         raise UserError(f"--cache keeps what a judge behind an endpoint says, and --judge is {judge}: leave it out")
     if backend == "own":
