@@ -16,10 +16,12 @@ import typer
 from pydantic import BaseModel
 
 from mmevol_eval.benchmark import BenchmarkSettings
+from mmevol_eval.settings import EvaluateConfig
 from mmevol_experiment.__main__ import app
 from mmevol_experiment.compose import choices, conf_folder
 from mmevol_experiment.experiment import ExperimentConfig
 from mmevol_experiment.stages import STAGES, expand, load
+from mmevol_train.config import FinetuneConfig, PretrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -162,7 +164,8 @@ def _below(where: Any, name: str) -> Any:
 
 @cache
 def schema(stage: str) -> type[BaseModel]:
-    return load(stage).config
+    light = {"pretrain": PretrainConfig, "finetune": FinetuneConfig, "evaluate": EvaluateConfig}  # without torch
+    return light[stage] if stage in light else load(stage).config
 
 
 def recipe() -> Any:
@@ -196,7 +199,8 @@ def test_every_make_command_of_a_page_exists_with_its_experiment_and_overrides(p
 def test_every_file_a_page_names_exists_and_holds_the_test_named_with_it(page):
     for name, inside in FILES.findall("\n".join(code(page))):
         path = ROOT / name
-        assert path.is_file() or "*" in name, f"{page.name} names {name}"
+        inner = any(ROOT.glob(f"packages/*/mmevol_*/{name}"))  # benchmarks/__init__.py of a package
+        assert path.is_file() or inner or re.search(r"/[A-Z]+\.", name), f"{page.name} names {name}"
         for test in filter(None, inside.split("::")):
             assert f"def {test}(" in path.read_text(encoding="utf-8"), f"{page.name} names {name}::{test}"
 
@@ -205,7 +209,8 @@ def test_every_file_a_page_names_exists_and_holds_the_test_named_with_it(page):
 def test_every_selection_of_tests_a_page_names_selects_some(page):
     for words in typed(page, "pytest"):
         files = [ROOT / word for word in words if word.startswith("tests/")]
-        text = "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
+        files = [file for path in files for file in ([path] if path.is_file() else sorted(path.rglob("test_*.py")))]
+        text = "\n".join(path.read_text(encoding="utf-8") for path in files)
         for option, value in pairwise(words):
             if option == "-k" and "not " not in value:
                 for word in re.split(r" or | and ", value):
