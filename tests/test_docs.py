@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from enum import Enum
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,7 +51,8 @@ def typed(page: Path, program: str) -> list[list[str]]:
     for line in code(page):
         for command in re.split(r"; | && ", line.strip().removeprefix(".venv/bin/")):
             if re.match(rf"{program}( |$)", command):
-                found.append(shlex.split(command, comments=True)[1:])
+                words = shlex.split(command, comments=True)[1:]
+                found.append(list(takewhile(lambda word: word not in ("<", ">", "|"), words)))
     return found
 
 
