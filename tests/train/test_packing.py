@@ -45,7 +45,7 @@ def test_packing_fills_97_percent_and_plans_a_million_rows_in_seconds():
 
 
 def test_pictures_of_a_papers_size_fill_8192_tokens_and_at_4096_no_packing_could_do_better():
-    """Most pictures take 1,992 to 2,928 of 4,096 tokens: two of them share no row, so each needs one of its own."""
+    """Most photographs take 2,144 to 2,352 tokens: two of them share no row of 4,096, so each needs one of its own."""
     draw = np.random.default_rng(0)
     grids = ((672, 336), (336, 672), (672, 672), (336, 1008), (1008, 336))
     sizes = [(640, 480), (640, 427), (480, 640), (1024, 768), (336, 336), (500, 375), (427, 640), (800, 600)]
