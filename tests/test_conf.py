@@ -181,6 +181,16 @@ def test_without_the_official_package_one_line_says_how_it_comes_here(outputs):
     assert missing(plan) == ["the official package: no /nowhere (run `make vlmeval-env`)"]
 
 
+def test_a_judge_or_a_benchmark_that_is_not_there_is_named_before_the_training(outputs):
+    files = ["evaluate.judge=nowhere.yaml", "benchmark.mme.settings.path=no/MME.tsv"]
+    own = "benchmark.pope.settings.judge=replay:no.jsonl"
+    assert missing(prepared(outputs, "experiment=quickstart", "suite=spine5", *files, own)) == [
+        "data: no/MME.tsv (benchmark.mme.settings.path)",
+        "judge: nowhere.yaml (evaluate.judge)",
+        "judge: replay:no.jsonl (benchmark.pope.settings.judge)",
+    ]
+
+
 def sections(outputs, *overrides):
     """Configurations of stages `evaluate` (of one arm) and `benchmarks`."""
     jobs = prepared(outputs, "experiment=quickstart", *overrides).jobs

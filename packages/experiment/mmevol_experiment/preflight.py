@@ -51,7 +51,21 @@ def missing(experiment: Experiment) -> list[str]:
     if "evaluate" in pending:
         found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
         found += _package(config.evaluate.get("backend"))
+        found += _evaluated(config)
     return found
+
+
+def _evaluated(config: ExperimentConfig) -> list[str]:
+    """Files of single benchmarks and of judges, which would else be missed after the training."""
+    judges = {"evaluate.judge": config.evaluate.get("judge")}
+    found: list[str] = []
+    for key, one in config.benchmark.items():
+        settings = one.get("settings") or {}
+        found += _paths(f"benchmark.{key}.settings", settings, ("path",))
+        judges[f"benchmark.{key}.settings.judge"] = settings.get("judge")
+    named = {key: str(text) for key, text in judges.items() if text not in (None, "none", "scripted")}
+    lacking = {key: text for key, text in named.items() if not Path(text.removeprefix("replay:")).is_file()}
+    return found + [f"judge: {text} ({key})" for key, text in lacking.items()]
 
 
 def _data_engine(config: ExperimentConfig, pending: set[str]) -> list[str]:
