@@ -7,6 +7,7 @@ that asked the same at the same time both go on with that one.
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import time
 from pathlib import Path
@@ -37,10 +38,12 @@ class Verdicts:
         self._path, self._who = path, (model, prompts)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")  # a verdict lost in a power cut is asked again
-            self._db.execute(_SCHEMA)
+            with path.with_name(path.name + ".lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # who turns to WAL mode waits for nobody, and fails
+                self._db = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")  # a verdict lost in a power cut is asked again
+                self._db.execute(_SCHEMA)
         except sqlite3.Error as error:
             raise UserError(
                 f"cannot open the verdicts in {path}: {error}; move the file away to start afresh"
