@@ -52,7 +52,7 @@ eval: $(ready) ## up to the scores
 test: $(ready) ## the fast test suite (under five minutes), in two processes
 	@$(bin)/pytest -q -n 2 --dist loadfile $(args)
 
-test-engines: $(ready) ## both backbones through every engine that runs on a CPU, two processes each: six minutes
+test-engines: $(ready) ## both backbones through every engine that runs on a CPU, two processes each (minutes)
 	@$(bin)/pytest -q -m engine -n 2 --dist loadfile tests/train/test_engines.py tests/train/test_launchers.py $(args)
 
 test-slow: $(ready) ## every test
