@@ -28,6 +28,7 @@ READ_THE_ENVIRONMENT = (
     "mmevol_eval/backends/inside/driver.py",
 )
 PRINT = ("mmevol_experiment/__main__.py", "mmevol_experiment/cli/")
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 300, 60
 MACHINE_PATH = re.compile(rb"(?<![\w.~*-])/(?:home|mnt|work|root)/[\w.-]")
 
 
@@ -93,6 +94,16 @@ def broad_handlers(module: ast.Module) -> list[int]:
     ]
 
 
+def long_functions(module: ast.Module) -> list[str]:
+    """Functions of more than LINES_OF_A_FUNCTION lines."""
+    return [
+        f"{node.name}: {length}"
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > LINES_OF_A_FUNCTION
+    ]
+
+
 def test_every_package_is_under_the_rules():
     assert {inside(path).split("/")[0] for path in SOURCES} == set(MAY_IMPORT)
     assert len(SOURCES) > 50
@@ -137,7 +148,14 @@ def test_nothing_catches_everything():
     assert not {inside(path): lines for path in SOURCES if (lines := broad_handlers(tree(path)))}
 
 
+def test_files_and_functions_are_short():
+    long = {inside(path): lines for path in SOURCES if (lines := path.read_bytes().count(b"\n")) > LINES_OF_A_FILE}
+    assert not long
+    assert not {inside(path): names for path in SOURCES if (names := long_functions(tree(path)))}
+
+
 def test_the_rules_see_what_they_forbid():
+    assert long_functions(ast.parse("def f():\n" + "    pass\n" * LINES_OF_A_FUNCTION)) == ["f: 61"]
     module = ast.parse(
         "import os\nfrom os import getenv\nx = os.environ['A']\n"
         "try:\n    pass\nexcept (ValueError, Exception):\n    pass\ntry:\n    pass\nexcept:\n    pass\n"

@@ -187,3 +187,34 @@ def test_a_missing_key_is_answered_with_its_name_and_a_way_without_it(tmp_path):
     assert "environment variable NOBODY_SETS_THIS (teacher.api_key_name; export it, or choose teacher=scripted" in said
     assert "nowhere.txt (recipe.personas)" in said
     assert "scale=tiny" not in said  # it is tiny already
+
+
+def test_tools_and_keys_of_curation_are_missed_before_anything_is_spent(tmp_path):
+    with pytest.raises(UserError) as refused:
+        check(
+            planned(
+                tmp_path,
+                "curation=mmevol",
+                "+teacher@curation.judge=openai",
+                "curation.judge.api_key_name=NOBODY_SETS_THIS",
+                "curation.annotate.detector=/nowhere/owl",
+                "curation.topics.embedder=nowhere/bert",
+            )
+        )
+    said = str(refused.value)
+    assert "NOBODY_SETS_THIS (curation.judge.api_key_name" in said
+    assert "/nowhere/owl (curation.annotate.detector; " in said
+    assert "nowhere/bert (curation.topics.embedder; " in said
+
+
+def test_a_curation_that_asks_nobody_needs_no_key(tmp_path):
+    plan = planned(
+        tmp_path,
+        "curation=default",
+        "curation.teacher=null",
+        "teacher=openai",
+        "teacher.api_key_name=NOBODY_SETS_THIS",
+        "stages=[curation]",
+    )
+    check(plan)
+    assert "curation" in plan.jobs

@@ -99,6 +99,7 @@ def inputs(tmp_path_factory):
         trained = {"train_samples": 10, "train_tokens": tokens, "supervised_tokens": supervised, "final_loss": 0.5}
         put(f"manifest.finetune.{arm}", receipt(metrics=trained))
         put(f"manifest.evaluate.{arm}", receipt({"judge": "scripted", "names": ["GQA", "MIA-Bench"]}))
+    put("manifest.evaluate.seed", {**receipt({"judge": "scripted"}), "versions": {"python": "3.12"}})
     return found
 
 
@@ -275,6 +276,12 @@ def test_the_check_of_a_report_fails_when_something_does_not_close(made, numbers
     (tmp_path / "report.html").write_bytes((made / "report.html").read_bytes())
     found = check(tmp_path / "report.json")
     assert found.returncode == 1 and "AssertionError" in found.stderr
+
+
+def test_a_stage_that_ran_with_other_packages_says_so(made, numbers):
+    others = {key: one["other_versions"] for key, one in numbers["provenance"].items() if one["other_versions"]}
+    assert others == {"evaluate.seed": {"python": "3.12"}}
+    assert "<td>python 3.12</td>" in (made / "report.html").read_text()
 
 
 def test_each_arm_has_a_page_of_its_own_results(made):

@@ -20,7 +20,7 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def fit(schema: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT:
-    """Turn a plain mapping into a typed configuration.
+    """Turn a plain mapping into a typed configuration; `where` is the path that leads to it, "" for the top.
 
     Raises:
         UserError: for the first key that is unknown, missing or of the wrong type, naming its full path.
@@ -29,7 +29,7 @@ def fit(schema: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT
         return schema.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join([where, *(str(part) for part in first["loc"])])
+        path = ".".join(filter(None, [where, *(str(part) for part in first["loc"])]))
         if first["type"] == "extra_forbidden":
             raise unknown("config key", path, _siblings(schema, first["loc"], where)) from error
         if first["type"] == "missing":
@@ -46,4 +46,4 @@ def _siblings(schema: type[BaseModel], location: tuple[int | str, ...], where: s
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return [where]
         schema, parents = inner, [*parents, str(part)]
-    return [".".join([where, *parents, name]) for name in schema.model_fields]
+    return [".".join(filter(None, [where, *parents, name])) for name in schema.model_fields]

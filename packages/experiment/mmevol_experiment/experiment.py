@@ -90,20 +90,13 @@ def prepare(values: Mapping[str, Any]) -> Experiment:
     Raises:
         UserError: for anything in the configuration that does not fit, before anything is spent.
     """
-    config = _fit_top(values)
+    config = fit(ExperimentConfig, values, "")
     chosen = expand(list(config.stages))
     if "curation" in config.stages and not config.curation:
         files = " | ".join(choices("curation"))
         raise UserError(f"stages names curation, but nothing is curated: add curation={files}")
     nodes = select(build(values), chosen)
     return Experiment(config, plan(nodes, config.paths.outputs))
-
-
-def _fit_top(values: Mapping[str, Any]) -> ExperimentConfig:
-    try:
-        return fit(ExperimentConfig, values, "top")
-    except UserError as error:  # the top has no section to name
-        raise UserError(str(error).replace("top.", ""), status=error.status) from error
 
 
 def link(experiment: Experiment, resolved: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from mmevol_eval.backends.known import OfficialConfig
 from mmevol_experiment.experiment import Experiment, ExperimentConfig
 
 STANDIN = "standin:"
+SCRIPTED = "export it, or choose teacher=scripted, which needs none"
+NO_JUDGE = "export it, or leave the judge out"
 
 
 def check(experiment: Experiment) -> None:
@@ -76,13 +79,30 @@ def _data_engine(config: ExperimentConfig, pending: set[str]) -> list[str]:
         found += _paths("data.contamination", config.data.get("contamination") or {}, ("benchmarks",))
     if "evolve" in pending:
         found += _paths("recipe", config.recipe, ("personas",))
-    if pending & {"curation", "evolve"}:
-        found += _key("teacher", config.teacher, "export it, or choose teacher=scripted, which needs none")
-    for section, values in (("curation", config.curation or {}), ("evolve", config.evolve)):
-        if section in pending:
-            found += _key(f"{section}.judge", values.get("judge") or {}, "export it, or leave the judge out")
+    if "curation" in pending:
+        found += _curation(config)
+    if "evolve" in pending:
+        found += _key("teacher", config.teacher, SCRIPTED)
+        found += _key("evolve.judge", config.evolve.get("judge") or {}, NO_JUDGE)
     if "mixture" in pending:
         found += _blended({arm: config.mixtures[arm] for arm in config.arms})
+    return found
+
+
+def _curation(config: ExperimentConfig) -> list[str]:
+    """Keys of the models that curation asks, and the tools that look at pictures and texts."""
+    section: dict[str, Any] = {"teacher": config.teacher, **(config.curation or {})}
+    own = "teacher" in (config.curation or {})
+    found = _key("curation.teacher" if own else "teacher", section["teacher"] or {}, SCRIPTED)
+    if section["teacher"]:
+        found += _key("curation.judge", section.get("judge") or {}, NO_JUDGE)
+    annotate, topics = section.get("annotate") or {}, section.get("topics") or {}
+    tools = {"curation.annotate.detector": annotate.get("detector"), "curation.topics.embedder": topics.get("embedder")}
+    for key, name in tools.items():
+        if name and not _is_local(str(name), Path()):
+            found.append(f"weights: {name} ({key}; {'set it to a folder' if config.offline else 'hf download ID'})")
+    if annotate.get("ocr") == "rapidocr" and find_spec("rapidocr") is None:
+        found.append("package: rapidocr (curation.annotate.ocr; pip install mmevol[ocr])")
     return found
 
 
@@ -111,8 +131,12 @@ def _is_local(identifier: str, folder: Path) -> bool:
     if any((place / "config.json").is_file() for place in (Path(identifier), folder / identifier)):
         return True
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    return isinstance(try_to_load_from_cache(identifier, "config.json"), str)
+    try:
+        return isinstance(try_to_load_from_cache(identifier, "config.json"), str)
+    except HFValidationError:  # a path, and no folder with weights is there
+        return False
 
 
 def _blended(mixtures: dict[str, Any]) -> list[str]:

@@ -59,6 +59,7 @@ def gather(config: ReportConfig, inputs: Mapping[str, Path]) -> dict[str, Any]:
     readable = _readable(arms, items)
     seen = _sees(scores)
     found = findings(arms, differences, without, readable, seen)
+    versions: dict[str, str] = next(iter(manifests.values()))["versions"] if manifests else {}
     return {
         "name": config.name,
         "headline": " ".join(found),
@@ -74,9 +75,12 @@ def gather(config: ReportConfig, inputs: Mapping[str, Path]) -> dict[str, Any]:
         "ledger": read_json(inputs["ledger"]) if "ledger" in inputs else {},
         **({"curation": read_json(inputs["curation"])} if "curation" in inputs else {}),
         "cost": _cost(manifests),
-        "versions": next(iter(manifests.values()))["versions"] if manifests else {},
+        "versions": versions,
         "provenance": {
-            key: {part: receipt[part] for part in ("fingerprint", "version", "seconds", "finished")}
+            key: {
+                **{part: receipt[part] for part in ("fingerprint", "version", "seconds", "finished")},
+                "other_versions": dict(receipt["versions"].items() - versions.items()),
+            }
             for key, receipt in manifests.items()
         },
     }
