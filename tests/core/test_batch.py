@@ -132,6 +132,9 @@ def test_the_batch_price_is_what_the_journal_counts(tmp_path):
     assert stats.usd == pytest.approx(0.5 * 10e-6 * (stats.prompt_tokens + stats.completion_tokens))
 
 
+PRICES = {"usd_per_m_prompt": 10.0, "usd_per_m_completion": 10.0}
+
+
 def two_clients(url: str, journal: Path, leave_after: int | None, teacher: MockTeacher):
     """A teacher and a judge ask ten questions each through one journal; leave when so many batches are under way."""
 
@@ -139,8 +142,8 @@ def two_clients(url: str, journal: Path, leave_after: int | None, teacher: MockT
         with Journal(journal) as store:
             async with AsyncExitStack() as stack:
                 chats = [
-                    await stack.enter_async_context(connect(endpoint(url, model=model, batch=QUICK), store))
-                    for model in ("teacher", "judge")
+                    await stack.enter_async_context(connect(endpoint(url, model=model, batch=QUICK, **prices), store))
+                    for model, prices in (("teacher", PRICES), ("judge", {}))  # the judge is free
                 ]
                 asked = [asyncio.create_task(chat.ask([user(text)])) for chat in chats for text in numbered(10)]
                 while leave_after is not None and len(teacher.server.batches.batches) < leave_after:
@@ -162,6 +165,10 @@ def test_teacher_and_judge_note_their_batches_without_forgetting_each_others(tmp
         assert len(teacher.server.batches.batches) == 2  # fetched, not submitted again
         assert teacher.stats()["requests"] == 20
     assert len(replies) == 20
+    tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in replies[:10])  # the teacher's
+    with Journal(tmp_path / "j.sqlite") as store:
+        spent = {model: store.purse(model).spent for model in ("teacher", "judge")}
+    assert spent == {"teacher": pytest.approx(0.5 * 10e-6 * tokens), "judge": 0.0}
 
 
 @pytest.mark.parametrize("times", [1, 2])

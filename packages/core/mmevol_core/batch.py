@@ -55,7 +55,7 @@ class BatchChat(Asker):
         self._budget = Budget(self.endpoint.max_usd, self._journal.purse(self.endpoint.model))
         self._book = open_book(self._journal.path)
         try:
-            self._jobs = self._book.take(base)
+            self._jobs = self._book.take(base, self.endpoint.model)
             await self._guarded(self._adopt())
         except UserError:
             self._leave()
@@ -202,8 +202,8 @@ class BatchChat(Asker):
 
     async def _submit(self, draft: Draft) -> None:
         draft.close()
-        url = self.endpoint.base_url
-        job = Job(uuid.uuid4().hex, draft.keys, draft.path.name, url=url, usd=draft.usd)
+        end = self.endpoint
+        job = Job(uuid.uuid4().hex, draft.keys, draft.path.name, url=end.base_url, model=end.model, usd=draft.usd)
         self._drafts.remove(draft)
         self._jobs.append(job)
         uploaded = await self._client.files.create(file=draft.path, purpose="batch")

@@ -30,6 +30,7 @@ class Job:
     id: str | None = None
     submitted: float = 0.0
     url: str = ""  # of the server that has it
+    model: str = ""  # that answers and is paid; empty in notes of before it was kept
     usd: float = 0.0  # what it may cost at most
 
 
@@ -72,9 +73,10 @@ class Book:
         """Write down what is under way."""
         write_json(self.path, [asdict(job) for job in self.jobs])
 
-    def take(self, url: str) -> list[Job]:
-        """Jobs of a server that nobody looks after yet."""
-        mine = [job for job in self.jobs if job.url in {"", url} and job.tag not in self.taken]
+    def take(self, url: str, model: str) -> list[Job]:
+        """Jobs of a model on a server that nobody looks after yet; those of another stay noted for its client."""
+        fits = [job for job in self.jobs if job.url in {"", url} and job.model in {"", model}]
+        mine = [job for job in fits if job.tag not in self.taken]
         self.taken.update(job.tag for job in mine)
         return mine
 
