@@ -13,6 +13,7 @@ import fcntl
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS attempts (
     number INTEGER PRIMARY KEY, key BLOB NOT NULL, finished REAL NOT NULL, status INTEGER NOT NULL, error TEXT,
     latency_s REAL NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, usd REAL NOT NULL,
     raw BLOB);
+CREATE TABLE IF NOT EXISTS fetched (job TEXT, key BLOB, error TEXT, PRIMARY KEY (job, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 """
 
@@ -51,6 +53,7 @@ class Attempt:
     completion_tokens: int = 0
     usd: float = 0.0
     model: str = ""  # that was paid
+    job: str = ""  # the batch it came in, as long as that is under way: its file may have to be read again
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,15 @@ class Journal:
         names = columns.split(", ")
         return [Attempt(key=key, **{**dict(zip(names, row, strict=True)), "raw": row[3] or b""}) for row in rows]
 
+    def fetched(self, job: str) -> dict[bytes, str | None]:
+        """What of a batch is committed already: key to the class of its failure, None for an answer."""
+        return dict(self._db.execute("SELECT key, error FROM fetched WHERE job = ?", (job,)))
+
+    def forget(self, job: str) -> None:
+        """A batch is over: its file is never read again."""
+        with suppress(sqlite3.Error):  # a full disk shows at the next commit; lines that stay harm nobody
+            self._db.execute("DELETE FROM fetched WHERE job = ?", (job,))
+
     async def put(self, attempt: Attempt) -> None:
         """Record an attempt; returns when it is committed, together with all that arrived in the same turn."""
         self._waiting.append(attempt)
@@ -191,6 +203,8 @@ class Journal:
             self._db.executemany(
                 "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [_columns(row, now) for row in rows]
             )
+            pieces = [(row.job, row.key, row.error) for row in rows if row.job]
+            self._db.executemany("INSERT OR REPLACE INTO fetched VALUES (?, ?, ?)", pieces)
             self._db.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?)", totals.items())
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
