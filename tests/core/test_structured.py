@@ -22,13 +22,14 @@ REFUSAL = b'{"error": {"message": "Unexpected keys in the request: {\'response_f
 class Plain(BaseHTTPRequestHandler):
     """A server that answers plain questions and refuses a schema."""
 
-    status, asked = 422, []
+    status, asked, taken = 422, [], 0  # taken: so many schemas before the first is refused
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).asked.append("response_format" in body)
         answer = {"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}], "usage": {}}
-        self._send(self.status, REFUSAL) if "response_format" in body else self._send(200, json.dumps(answer).encode())
+        refused = "response_format" in body and sum(self.asked) > self.taken
+        self._send(self.status, REFUSAL) if refused else self._send(200, json.dumps(answer).encode())
 
     def _send(self, status, content):
         self.send_response(status)
@@ -75,12 +76,24 @@ def test_a_server_without_schemas_is_asked_plainly_and_the_journal_counts_it(tmp
     assert list(notes.values()) == [4]  # three and "four": what the journal answers is not asked
 
 
+def test_what_was_answered_before_a_schema_was_refused_is_not_asked_again(tmp_path, plain):
+    url, handler = plain
+    handler.taken = 2
+    end = Endpoint(base_url=url, model="m", structured=True)
+    ask(end, tmp_path / "j.sqlite", ["one", "two", "three"])
+    assert handler.asked == [True, True, True, False]
+    _, stats, _ = ask(end, tmp_path / "j.sqlite", ["one", "two", "three", "four"])
+    assert handler.asked[4:] == [False]
+    assert stats.cached == 3
+
+
 @pytest.mark.parametrize(
     ("status", "raw", "refused"),
     [
         (400, b"Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.", True),
         (422, b"[{'type': 'extra_forbidden', 'loc': ('body', 'response_format')}]", True),
         (400, b"Your request was flagged by our content policy.", False),
+        (400, b"We cannot answer a question about the schema of a guided tour.", False),
         (500, b"response_format", False),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -71,13 +72,19 @@ class Asker(ABC):
             UserError: no row can have one now (key, address, dead server, budget, disk). What was answered is kept.
         """
         wanted = schema is not None and self.endpoint.structured
-        if wanted and self._plain not in self._journal.notes:
+        if wanted and (self._plain not in self._journal.notes or self._has(messages, schema, salt)):
             try:
                 return await self._ask(messages, schema, salt)
             except ChatFailure as failure:
                 if failure.reason != NO_STRUCTURE:
                     raise
         return await self._ask(messages, None, salt, self._plain if wanted else None)
+
+    def _has(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int) -> bool:
+        """Whether the journal answers this as it stands: what was paid before the schema was refused is not paid again."""
+        with suppress(ChatFailure):  # not_unicode, which the question without a schema meets, too
+            return self._journal.get(build(messages, self.endpoint, schema, salt).key) is not None
+        return False
 
     async def _ask(
         self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int, note: str | None = None

@@ -19,7 +19,11 @@ TOKENS_PER_IMAGE = 765  # a 1024x1024 picture in four tiles, OpenAI's published 
 
 
 NO_STRUCTURE = "no_structure"  # the reason when a server does not take `response_format`
-_STRUCTURE = re.compile(rb"response_format|json_schema|structured|guided|schema", re.IGNORECASE)
+# the words of OpenAI, vLLM, SGLang, llama.cpp and Gemini; a question may speak of schemas, too, and be refused for more
+_STRUCTURE = re.compile(
+    rb"response_?(format|schema)|json[ _-]?schema|guided[ _](json|decoding|grammar)|structured[ _-]outputs?",
+    re.IGNORECASE,
+)
 # OpenAI's code and vLLM's, SGLang's and llama.cpp's words; "Request too large" comes with 429, and for ever
 _TOO_LONG = re.compile(
     rb"context_length_exceeded|context length|context window|context size|request too large|prompt is too long",
