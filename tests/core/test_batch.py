@@ -114,6 +114,55 @@ def test_a_batch_submitted_by_a_killed_process_is_fetched_by_the_next_one(tmp_pa
         assert len(teacher.server.batches.batches) == 1
         assert teacher.stats()["requests"] == 100
     assert all(isinstance(reply, Reply) for reply in replies.values())
+    assert all(reply.latency_s < 600 for reply in replies.values())
+
+
+def test_lines_committed_before_a_kill_are_not_paid_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "LINES_AT_ONCE", 20)
+    drop, fetch, fetched = batch.BatchChat._end, batch.BatchChat._fetch_file, []
+
+    def killed(chat, job):
+        raise UserError("killed before the note was made")
+
+    async def first_half(chat, file_id, job, missing):
+        if not fetched:
+            fetched.append(file_id)
+            await fetch(chat, file_id, job, set(sorted(missing)[:50]))
+
+    with MockTeacher(share_poison=0.2) as teacher:
+        end = endpoint(teacher.base_url, batch=QUICK, **PRICES)
+        monkeypatch.setattr(batch.BatchChat, "_end", killed)
+        monkeypatch.setattr(batch.BatchChat, "_fetch_file", first_half)
+        with pytest.raises(UserError, match="killed"):
+            ask_all(end, tmp_path / "j.sqlite", numbered(100))
+        monkeypatch.setattr(batch.BatchChat, "_end", drop)
+        monkeypatch.setattr(batch.BatchChat, "_fetch_file", fetch)
+        replies, _ = ask_all(end, tmp_path / "j.sqlite", numbered(100))
+        assert teacher.stats()["requests"] == 100
+    answered = [reply for reply in replies.values() if isinstance(reply, Reply)]
+    assert {reply.reason for reply in replies.values() if isinstance(reply, ChatFailure)} == {"refused"}
+    with Journal(tmp_path / "j.sqlite") as store:
+        assert (store.counts.attempts, store.counts.answers) == (100, len(answered))
+        tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in answered)
+        assert store.counts.usd == pytest.approx(0.5 * 10e-6 * tokens)
+        assert store._db.execute("SELECT count(*) FROM fetched").fetchone() == (0,)
+
+
+def test_money_set_aside_for_an_adopted_batch_is_given_back_on_leaving(tmp_path):
+    async def adopt_twice():
+        with Journal(tmp_path / "j.sqlite") as store:
+            end = endpoint(teacher.base_url, model="teacher", batch=QUICK, **PRICES)
+            held = []
+            for _ in range(2):
+                async with connect(end, store):
+                    await asyncio.sleep(0.1)
+                    held.append(store.purse("teacher").held)
+            return held, store.purse("teacher").held
+
+    with MockTeacher(batch_delay=60) as teacher:
+        two_clients(teacher.base_url, tmp_path / "j.sqlite", 2, teacher)
+        (first, second), left = asyncio.run(adopt_twice())
+    assert first == second > 0 == left
 
 
 def test_a_refused_batch_and_a_dead_port_stop_the_run_with_a_hint(tmp_path, monkeypatch):

@@ -81,6 +81,9 @@ class BatchChat(Asker):
         await self._client.close()
 
     def _leave(self) -> None:
+        for job in self._jobs:
+            if job.tag in self._adopted:
+                self._budget.settle(job.usd, 0.0)  # whoever adopts it next sets it aside again
         self._book.taken.difference_update(job.tag for job in self._jobs)
         for key in self._keys:
             self._book.waiting.pop(key, None)
@@ -164,7 +167,8 @@ class BatchChat(Asker):
         """Find the ids of jobs whose submission was not noted; drop those that never reached the server."""
         lost = {job.tag: job for job in self._jobs if job.id is None}
         for tag, batch in (await self._found(set(lost))).items():
-            lost.pop(tag).id = batch.id
+            job = lost.pop(tag)
+            job.id, job.submitted = batch.id, float(batch.created_at)
         for job in lost.values():
             self._jobs.remove(job)
             self._book.drop(job)
@@ -243,6 +247,9 @@ class BatchChat(Asker):
         if batch.status not in ENDED:
             return
         missing = set(job.keys)
+        for done, error in self._journal.fetched(job.tag).items():  # by a process that was killed before the end
+            missing.discard(done.hex())
+            self._tell(done.hex(), error)
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id is not None:
                 await self._fetch_file(file_id, job, missing)
@@ -265,7 +272,9 @@ class BatchChat(Asker):
     def _end(self, job: Job) -> None:
         self._jobs.remove(job)
         self._book.drop(job)
+        self._journal.forget(job.tag)
         if job.tag in self._adopted:
+            self._adopted.remove(job.tag)
             self._budget.settle(job.usd, 0.0)
 
     async def _fetch_file(self, file_id: str, job: Job, missing: set[str]) -> None:

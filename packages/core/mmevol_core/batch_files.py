@@ -127,7 +127,7 @@ def read_line(line: bytes, job: Job, endpoint: Endpoint) -> Attempt | None:
         usd = job.usd / len(job.keys)
     return Attempt(key=key, status=status, error=None if done else _reason(status, raw, failed, endpoint), raw=raw,
                    latency_s=time.time() - job.submitted, prompt_tokens=prompt, completion_tokens=completion, usd=usd,
-                   model=endpoint.model)  # fmt: skip
+                   model=endpoint.model, job=job.tag)  # fmt: skip
 
 
 def _reason(status: int, raw: bytes, failed: Any, endpoint: Endpoint) -> str:
