@@ -81,7 +81,7 @@ class Asker(ABC):
         return await self._ask(messages, None, salt, self._plain if wanted else None)
 
     def _has(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int) -> bool:
-        """Whether the journal answers this as it stands: what was paid before the schema was refused is not paid again."""
+        """Whether it was answered under the schema, before that was refused: it is not paid again."""
         with suppress(ChatFailure):  # not_unicode, which the question without a schema meets, too
             return self._journal.get(build(messages, self.endpoint, schema, salt).key) is not None
         return False
