@@ -15,6 +15,7 @@ from mmevol_dataengine.parse import parse_items, parse_lines, parse_reply, parse
 
 sys.path.insert(0, str(Path(__file__).parent / "parse_corpus"))
 
+import fifth
 import fourth
 import parse_corpus_adversarial_values as adversarial
 import parse_corpus_cases as corpus
@@ -71,6 +72,17 @@ def test_a_reply_of_the_third_corpus_gives_its_value_or_nothing(case):
         assert all(item in known for item in found or [])
     else:
         assert found == case.accepted[0]
+
+
+@pytest.mark.parametrize("case", fifth.cases(), ids=lambda case: f"{case.name}-{case.kind}")
+def test_a_reply_of_the_fifth_corpus_gives_its_value_or_nothing(case):
+    assert parse_reply(case.kind, case.raw) == case.accepted[0]
+
+
+@pytest.mark.parametrize("raw", ['{"ID": "p2", %s}', '[{"ID": "p2", %s}]', '[{"id": "p2", "Id": "p2", %s,}]'])
+def test_an_id_is_kept_in_whatever_case_it_is_written(raw):
+    judgement = json.dumps(corpus.score())[1:-1]
+    assert parse_scores(raw % judgement) == [{**corpus.score(), "id": "p2"}]
 
 
 @pytest.mark.parametrize("first", range(0, 2000, 100))

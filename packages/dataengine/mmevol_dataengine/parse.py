@@ -18,6 +18,8 @@ import orjson
 from mmevol_core.errors import UserError
 from mmevol_dataengine.parsing.fields import (
     LINKS,
+    PLURALS,
+    PLURALS,
     QA_FIELDS,
     SCORE_FIELDS,
     Doubt,
@@ -26,6 +28,8 @@ from mmevol_dataengine.parsing.fields import (
     qa_item,
     score_item,
 )
+from mmevol_dataengine.parsing.lexis import normal_key, read_plain
+from mmevol_dataengine.parsing.lexis import normal_key, read_plain
 from mmevol_dataengine.parsing.reader import Block
 from mmevol_dataengine.parsing.replies import choose, find_blocks
 
@@ -100,14 +104,20 @@ def _strict(text: str, fields: frozenset[str], once: tuple[str, str]) -> list[di
     if body.startswith("```") and body.endswith("```") and "\n" in body:
         body = body[body.index("\n") + 1 : -3]
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = read_plain(body)
+    except ValueError:
         return None
     if not isinstance(value, list) or not value or not all(isinstance(raw, dict) for raw in value):
         return None
     if "\\" in body and any(found[0] != "\\\\" for found in _RISKY_ESCAPE.finditer(body)):
         return None
-    first, second = once  # a key written twice would be resolved silently: count them
+    names = {*fields, *LINKS, *PLURALS}
+    if any(key not in fields and key not in LINKS and normal_key(key) in names for raw in value for key in raw):
+        return None  # a name in another form is not seen by those who look up the plain one
+    names = {*fields, *LINKS, *PLURALS}
+    if any(key not in fields and key not in LINKS and normal_key(key) in names for raw in value for key in raw):
+        return None  # a name in another form is not seen by those who look up the plain one
+    first, second = once
     if any(body.count(f'"{key}"') != len(value) for key in once) or not all(first in r and second in r for r in value):
         return None
     if "answer" in once and not all(isinstance(raw["answer"], str) for raw in value):

@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
-from mmevol_dataengine.parsing.lexis import Bare, normal_key
-from mmevol_dataengine.parsing.reader import Conflict
+from mmevol_dataengine.parsing.lexis import Bare, normal_key, read_plain, read_plain
+from mmevol_dataengine.parsing.reader import CONFLICT, Conflict
 
 QA_FIELDS = frozenset({"objects", "skills", "format", "question", "steps", "answer", "answers"})
 SCORE_FIELDS = frozenset({"improved", "score", "reason", "reasons"})
-_PLURALS = {"object": "objects", "skill": "skills", "step": "steps"}
+PLURALS = {"object": "objects", "skill": "skills", "step": "steps"}
 LINKS = ("id", "parent")
 _INPUT_KEYS = re.compile(
     r"original|input|before|draft|example|parent|given|source|seed|old|previous|thought|think|reasoning"
@@ -40,21 +38,29 @@ def collect(value: Any, fields: frozenset[str], depth: int = 0) -> Iterator[dict
             found = list(collect(element, fields, depth + 1))
             yield from found or [None]
     elif isinstance(value, dict):
-        keys = {normal_key(key) if isinstance(key, str) else key: key for key in value}
-        keys = {_PLURALS[name] if _PLURALS.get(name, name) not in keys else name: key for name, key in keys.items()}
-        if len(fields & keys.keys()) >= 2:
+        named = _named(value)
+        if len(fields & named.keys()) >= 2:
             others = [part for key, part in value.items() if not _INPUT_KEYS.search(str(key).lower())]
             if any(raw for part in others for raw in collect(part, fields, depth + 1)):
                 raise Doubt  # an item that holds items: a brace was lost
-            yield {name: value[key] for name, key in keys.items()}
+            yield named
         else:
             yield from _unwrap(value, fields, depth)
     elif isinstance(value, str) and not isinstance(value, Bare) and value.lstrip()[:1] in ("[", "{"):
         try:
-            inner = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            inner = read_plain(value)
+        except ValueError:
             return
         yield from collect(inner, fields, depth + 1)
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    """Values by the name that is meant: in lower case, plural."""
+    named: dict[str, Any] = {}
+    for key, part in value.items():
+        name = PLURALS.get(normal_key(key), normal_key(key))
+        named[name] = part if name not in named or named[name] == part else CONFLICT
+    return named
 
 
 def _unwrap(value: dict[str, Any], fields: frozenset[str], depth: int) -> Iterator[dict[str, Any] | None]:
@@ -104,9 +110,13 @@ def score_item(raw: dict[str, Any]) -> dict[str, Any] | None:
     return _with_link({"improved": improved, "score": score, "reason": reason}, raw, "id")
 
 
-def _with_link(item: dict[str, Any], raw: dict[str, Any], key: str) -> dict[str, Any]:
+def _with_link(item: dict[str, Any], raw: dict[str, Any], key: str) -> dict[str, Any] | None:
     """Keep the id that ties the item to what it was made from, when the teacher gave one."""
     link = raw.get(key)
+    if isinstance(link, Conflict):
+        return None  # tied to two: whose it is cannot be told
+    if isinstance(link, Conflict):
+        return None  # tied to two: whose it is cannot be told
     if isinstance(link, int) and not isinstance(link, bool):
         link = str(link)
     if isinstance(link, str) and link and link not in ("null", "None"):
@@ -122,8 +132,8 @@ def _words(value: Any) -> list[str] | None:
     """A list of strings, also when it was encoded a second time."""
     if isinstance(value, str) and not isinstance(value, Bare) and value.startswith("[") and value.endswith("]"):
         try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            value = read_plain(value)
+        except ValueError:
             return None
     if not isinstance(value, list) or not all(_text(word) is not None for word in value):
         return None
@@ -133,8 +143,8 @@ def _words(value: Any) -> list[str] | None:
 def _steps(value: Any) -> list[dict[str, str]] | None:
     if isinstance(value, str) and not isinstance(value, Bare) and value.startswith("[{") and value.endswith("}]"):
         try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            value = read_plain(value)
+        except ValueError:
             return None
     if not isinstance(value, list):
         return None
