@@ -1,5 +1,6 @@
 """Curation: every record and item is accounted for, paid once, and what the teacher adds is matched by id."""
 
+import asyncio
 import json
 from collections import Counter
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from mmevol_core.chat import ChatFailure
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_json, read_jsonl
@@ -14,6 +16,7 @@ from mmevol_core.sample import QA, Box, Sample, read_samples, write_samples
 from mmevol_dataengine import prompts
 from mmevol_dataengine.answers import Backfill, Match, read
 from mmevol_dataengine.curation import STAGE, CurationConfig
+from mmevol_dataengine.curator import CuratorConfig, curate
 from mmevol_dataengine.merging import Merging, merged
 from mmevol_dataengine.prompts.curation_text import PROMPT_VERSION
 from mmevol_experiment.compose import choices, compose_groups
@@ -129,6 +132,11 @@ def test_a_lost_picture_fails_its_record_and_too_many_stop_the_run(tmp_path, inp
         ('{"match": "maybe"}', None),
         ('{"match": "yes", "rea', None),
         ("yes", None),
+        ('<think>hm {"match": "yes"}', None),  # thinking that never ended
+        ('{"match": "yes", "match": "no"}', None),
+        ('Example: {"match": "yes"}. My answer: no', None),
+        ('For example {"match": "yes"}.\nFinal answer: {"match": "no"}', "no"),
+        ('[{"match": "yes"}]', "yes"),
     ],
 )
 def test_an_answer_is_read_or_there_is_none(text, found):
@@ -138,6 +146,32 @@ def test_an_answer_is_read_or_there_is_none(text, found):
 
 def test_an_entry_that_lacks_a_field_spoils_the_answer():
     assert read('{"items": [{"id": "q1", "objects": ["cup"], "skills": ["ocr"]}]}', Backfill) is None
+
+
+class Says:
+    """A teacher who always gives the same answer, or fails."""
+
+    name, sees_image = "fixed", False
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def ask(self, *asked):
+        if isinstance(self.answer, ChatFailure):
+            raise self.answer
+        return self.answer
+
+
+def test_an_entry_that_comes_twice_is_used_for_no_item_and_counted():
+    entry = {"objects": ["cup"], "skills": ["ocr"], "steps": []}
+    entries = [{"id": name, **entry} for name in ("q1", "q2", "q1")]
+    items = (qa("a", "Is it red?", "yes"), qa("b", "Is it blue?", "no"))
+    teacher = Says(json.dumps({"items": entries}))
+    done = asyncio.run(curate(CuratorConfig(), Sample(id="s", images=(), rounds=(items,)), teacher, teacher))
+    assert [item.objects for item in done.sample.latest] == [(), ("cup",)]
+    assert done.counts == {
+        "backfill_added": 1, "backfill_repeated": 1, "items_backfilled": 1, "items_not_backfilled": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", choices("curation"))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
 from mmevol_core.sample import Sample
+from mmevol_dataengine.parsing.replies import choose, find_blocks
 from mmevol_dataengine.prompts.curation_text import system_prompt
 from mmevol_dataengine.recipes.speaker import Speaker
 
 Corners = tuple[float, float, float, float]
-_THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 
 
 class Match(BaseModel):
@@ -110,9 +109,12 @@ async def ask(voice: Speaker, prompt: str, sample: Sample, form: type[AnswerT], 
 
 
 def read(text: str, form: type[AnswerT]) -> AnswerT | None:
-    """The one object in the text that fits the form; None when none does, or when two that differ do."""
+    """The one object in the answer that fits the form; None when none does, or when two that differ do.
+
+    Where the answer is, behind thinking, drafts and examples, is found as in replies about questions.
+    """
     found: list[AnswerT] = []
-    for value in _objects(_THINKING.sub("", text)):
+    for value in _objects(text):
         try:
             answer = form.model_validate(value)
         except ValidationError:
@@ -123,13 +125,19 @@ def read(text: str, form: type[AnswerT]) -> AnswerT | None:
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """Whole JSON objects of a text, outermost ones only."""
-    decoder, place = json.JSONDecoder(), text.find("{")
-    while place >= 0:
+    """Whole JSON objects of the answer, outermost ones only; none that says something twice."""
+    reply = find_blocks(text)
+    chosen = choose(reply) if reply is not None else None
+    for block in chosen[0] if chosen else []:
         try:
-            value, end = decoder.raw_decode(text, place)
-        except json.JSONDecodeError:
-            end = place + 1
-        else:
-            yield value
-        place = text.find("{", end)
+            value = json.loads(text[block.start : block.end], object_pairs_hook=_once)
+        except ValueError:  # not whole, or a key twice
+            continue
+        yield from value if isinstance(value, list) else [value]
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice")
+    return found

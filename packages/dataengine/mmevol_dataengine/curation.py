@@ -30,6 +30,7 @@ from mmevol_dataengine.curator import Curated, CuratorConfig, curate
 from mmevol_dataengine.detect import AnnotateConfig
 from mmevol_dataengine.distribution import distribution
 from mmevol_dataengine.merging import Merging, merged
+from mmevol_dataengine.parsing import VERSION as PARSER_VERSION
 from mmevol_dataengine.prompts.curation_text import PROMPT_VERSION
 from mmevol_dataengine.teacher import TeacherConfig, Voice, speak
 from mmevol_dataengine.topics import TopicsConfig, text_of, topics_of
@@ -209,4 +210,4 @@ def _line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"1.{PROMPT_VERSION}")
+STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"2.{PROMPT_VERSION}.{PARSER_VERSION}")

@@ -190,11 +190,14 @@ class _Work:
         named = {f"q{number}": item for number, item in enumerate(lacking, start=1)}
         prompt = prompts.backfill_prompt(sample, named, self.teacher.sees_image)
         found = await self._try("backfill", prompt, sample, Backfill)
+        entries = found.items if found else []
+        times = Counter(entry.id for entry in entries)  # which of two is meant, nobody knows
         filled = {
             named[entry.id].id: _filled(named[entry.id], entry)
-            for entry in (found.items if found else [])
-            if entry.id in named
+            for entry in entries
+            if entry.id in named and times[entry.id] == 1
         }
+        self.counts["backfill_repeated"] += sum(name in named and count > 1 for name, count in times.items())
         self.counts["items_backfilled"] += len(filled)
         self.counts["items_not_backfilled"] += len(lacking) - len(filled)
         return replace(sample, rounds=(tuple(filled.get(item.id, item) for item in sample.latest),))
