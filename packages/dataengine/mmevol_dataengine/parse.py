@@ -19,7 +19,6 @@ from mmevol_core.errors import UserError
 from mmevol_dataengine.parsing.fields import (
     LINKS,
     PLURALS,
-    PLURALS,
     QA_FIELDS,
     SCORE_FIELDS,
     Doubt,
@@ -28,7 +27,6 @@ from mmevol_dataengine.parsing.fields import (
     qa_item,
     score_item,
 )
-from mmevol_dataengine.parsing.lexis import normal_key, read_plain
 from mmevol_dataengine.parsing.lexis import normal_key, read_plain
 from mmevol_dataengine.parsing.reader import Block
 from mmevol_dataengine.parsing.replies import choose, find_blocks
@@ -111,9 +109,6 @@ def _strict(text: str, fields: frozenset[str], once: tuple[str, str]) -> list[di
         return None
     if "\\" in body and any(found[0] != "\\\\" for found in _RISKY_ESCAPE.finditer(body)):
         return None
-    names = {*fields, *LINKS, *PLURALS}
-    if any(key not in fields and key not in LINKS and normal_key(key) in names for raw in value for key in raw):
-        return None  # a name in another form is not seen by those who look up the plain one
     names = {*fields, *LINKS, *PLURALS}
     if any(key not in fields and key not in LINKS and normal_key(key) in names for raw in value for key in raw):
         return None  # a name in another form is not seen by those who look up the plain one

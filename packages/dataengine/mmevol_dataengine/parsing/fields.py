@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mmevol_dataengine.parsing.lexis import Bare, normal_key, read_plain, read_plain
+from mmevol_dataengine.parsing.lexis import Bare, normal_key, read_plain
 from mmevol_dataengine.parsing.reader import CONFLICT, Conflict
 
 QA_FIELDS = frozenset({"objects", "skills", "format", "question", "steps", "answer", "answers"})
@@ -113,8 +113,6 @@ def score_item(raw: dict[str, Any]) -> dict[str, Any] | None:
 def _with_link(item: dict[str, Any], raw: dict[str, Any], key: str) -> dict[str, Any] | None:
     """Keep the id that ties the item to what it was made from, when the teacher gave one."""
     link = raw.get(key)
-    if isinstance(link, Conflict):
-        return None  # tied to two: whose it is cannot be told
     if isinstance(link, Conflict):
         return None  # tied to two: whose it is cannot be told
     if isinstance(link, int) and not isinstance(link, bool):

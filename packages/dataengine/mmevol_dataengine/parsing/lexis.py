@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import json
 import re
 from functools import lru_cache
-from typing import Any
-
-import orjson
 from typing import Any
 
 import orjson
@@ -107,25 +103,6 @@ def key_at(text: str, position: int, *, quoted_only: bool = False, any_name: boo
 def normal_key(name: str) -> str:
     """`**Image\\_Position**` and `image position` are both `image_position`."""
     return re.sub(r"[\s\-]+", "_", name.replace("\\", "").strip(" *`_\t")).lower()
-
-
-def read_plain(text: str) -> Any:
-    """The value of plain JSON.
-
-    Raises:
-        ValueError: it is none, or an object writes a key twice, in whatever case: which one counts is not ours to say.
-    """
-    value = orjson.loads(text)
-    try:
-        json.loads(text, object_pairs_hook=_each_key_once)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    return value
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
-    if len({normal_key(key) for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key is written twice")
 
 
 def read_plain(text: str) -> Any:
