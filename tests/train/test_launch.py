@@ -32,7 +32,7 @@ def launched(script, out):
 def test_one_process_trains_here(tmp_path):
     found = spread("finetune", lambda *_: StageResult({}, {"here": True}), config(), {}, tmp_path)
     assert found.metrics == {"here": True}
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [RESULT]
 
 
 def test_the_order_holds_all_that_a_rank_needs_and_its_result_comes_back(tmp_path):
@@ -59,10 +59,18 @@ def test_ranks_that_die_are_a_failure_and_no_result(tmp_path):
         launched("exit 7", tmp_path)
 
 
-def test_told_to_stop_before_anything_was_done_it_says_that_it_can_go_on(tmp_path):
-    with pytest.raises(UserError, match="the same command starts again") as caught:
+def test_told_to_stop_it_says_that_it_can_go_on(tmp_path):
+    with pytest.raises(UserError, match="the same command goes on from the last checkpoint") as caught:
         launched("kill -TERM $PPID; sleep 30 & wait", tmp_path)
     assert caught.value.status == 130
+
+
+def test_told_to_stop_in_the_last_step_ranks_that_finished_have_finished(tmp_path):
+    (tmp_path / "training").mkdir()
+    answer = json.dumps({"files": {"checkpoint": str(tmp_path / "c")}, "metrics": {"steps": 3}})
+    ends = f"trap : TERM; kill -TERM $PPID; sleep 0.2; test -d training; echo '{answer}' > {RESULT}; exit 143"
+    assert launched(ends, tmp_path).metrics == {"steps": 3}
+    assert not (tmp_path / "training").exists()
 
 
 @pytest.mark.parametrize(

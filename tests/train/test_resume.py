@@ -99,6 +99,28 @@ def test_sigterm_writes_a_checkpoint_and_the_same_call_goes_on(base, tmp_path):
     assert finetune.run(config, inputs(base), out).metrics["weights"] == expected.metrics["weights"]
 
 
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_killed_between_its_last_step_and_its_manifest_the_same_call_does_not_train_again(base, tmp_path, monkeypatch):
+    config, out = tune(base[1], max_steps=2, save_every_steps=2), folder(tmp_path, "out")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("mmevol_train.launch.leave_result", _killed)  # exported, and its result not yet on disk
+        finetune.run(config, inputs(base), out)
+    assert is_complete(out / "training" / "checkpoint-2")
+    first = finetune.run(config, inputs(base), out)
+    assert not (out / "training").exists()
+    monkeypatch.setattr(finetune, "work", _killed)
+    assert finetune.run(config, inputs(base), out) == first  # the result was on disk, the manifest was not
+    with pytest.raises(KeyboardInterrupt):
+        finetune.run(tune(base[1], max_steps=3), inputs(base), out)  # another run's result is none of this one
+    (first.files["checkpoint"] / "config.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        finetune.run(config, inputs(base), out)
+
+
+def _killed(*_):
+    raise KeyboardInterrupt
+
+
 def test_a_fresh_process_loads_the_result_and_agrees(base, tmp_path):
     found = finetune.run(tune(base[1], max_steps=2, verify=True), inputs(base), folder(tmp_path, "out"))
     assert found.metrics["verified"]["max_logit_difference"] <= 1e-4

@@ -15,7 +15,7 @@ from mmevol_core.launcher import end_with_launcher
 from mmevol_train import finetune, pretrain
 from mmevol_train.config import FinetuneConfig, PretrainConfig, TrainConfig
 from mmevol_train.engine import rank
-from mmevol_train.launch import ERROR, RESULT, Work
+from mmevol_train.launch import ERROR, Work, leave_result
 
 STAGES: dict[str, tuple[type[TrainConfig], Work]] = {
     "pretrain": (PretrainConfig, pretrain.work),
@@ -35,8 +35,7 @@ def main(order: Path) -> int:
         write_json(out / ERROR, {"message": str(error), "status": error.status})
         return error.status
     if rank() == 0:
-        files = {role: str(path) for role, path in result.files.items()}
-        write_json(out / RESULT, {"files": files, "metrics": dict(result.metrics)})
+        leave_result(out, job["identity"], result)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return 0

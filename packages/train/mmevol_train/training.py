@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +43,8 @@ def train(
     match: Path | None = None, base: Path | None = None,
 ) -> StageResult:  # fmt: skip
     """Train `model` on LLaVA JSON and leave `checkpoint/` and `metrics.jsonl` under `out_dir`.
+
+    What a resumed run needs stays in `training/` until `launch.spread` has the result on disk.
 
     Killed at any step and called again, it goes on from the last whole checkpoint with the same losses and ends with
     the same weights. `match` is another arm's conversations: own rows are repeated to as many training tokens.
@@ -86,7 +87,6 @@ def train(
     result = {**choose(config, trainer, work), **finish(config, trainer, processor, out_dir, base)}
     losses = read_metrics(out_dir / FILE_NAME)
     wait()
-    shutil.rmtree(work if rank() == 0 else private(out_dir), ignore_errors=True)
     metrics = {
         "train_samples": sum(map(len, order.batches)), "train_tokens": order.total(corpus.lengths),
         "supervised_tokens": order.total(corpus.supervised), "steps": steps, "rows_a_step": rows_each,
