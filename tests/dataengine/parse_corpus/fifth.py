@@ -40,7 +40,53 @@ TWICE = [
     qas("a note twice", LINE.replace('"objects"', '"note": 1, "note": 2, "objects"', 1), TWO),
     qas("a key of a text twice", dumps([but(CUP, answer='{"id": 1, "id": 2}')]), [but(CUP, answer='{"id": 1, "id": 2}')]),
 ]  # fmt: skip
-CASES: list[Case] = TWICE
+ANSWER = f'"{DOG["answer"]}"'
+
+
+def answered(name: str, raw: str, text: str | None) -> Case:
+    """The first answer written as RAW; None stands for an item that is dropped."""
+    return qas(name, LINE.replace(ANSWER, raw), [*([but(DOG, answer=text)] if text else []), BUS])
+
+
+def reasoned(name: str, raw: str, text: str | None) -> Case:
+    return score(name, PAIR.replace(f'"{GOOD["reason"]}"', raw), [but(GOOD, reason=text), POOR] if text else None)
+
+
+UNBRACKETED = [
+    answered("list without brackets", '"one", "two"', None),
+    answered("list without brackets or spaces", '"one","two"', None),
+    answered("list of three without brackets", '"one", "two", "three"', None),
+    answered("list over lines without brackets", '"one",\n    "two"', None),
+    answered("list with semicolons", '"one"; "two"', None),
+    answered("list in full width", '"一"，"二"', None),
+    answered("list in Chinese commas", '"一"、"二"', None),
+    answered("list in typographic quotes", "“one”, “two”", None),
+    answered("list in mixed quotes", '“one", "two"', None),
+    answered("list in German quotes", "„one“, „two“", None),
+    answered("list in single quotes", "'one', 'two'", None),
+    answered("list of sentences", '"It lies on a bench.", "The shade falls there."', None),
+    answered("list of numbers in quotes", '"5", "6"', None),
+    answered("a number and a lost quote", '"5", 6"', None),
+    answered("a key without its value", '"A", "explanation"', None),
+    answered("two strings or", '"one" or "two"', None),
+    answered("two strings and", '"one" and "two"', None),
+    answered("two strings and a slash", '"one" / "two"', None),
+    answered("quotes in prose", '"he said "a", "b" and left"', 'he said "a", "b" and left'),
+    answered("quotes in prose at the end", '"The signs read "a", "b" and "c"."', 'The signs read "a", "b" and "c".'),
+    answered("quotes in prose with slash", '"Either "a" / "b" or "c" fits."', 'Either "a" / "b" or "c" fits.'),
+    answered("typographic quotes in prose", "“He said “a”, “b” and left”", "He said “a”, “b” and left"),
+    answered("typographic quotes in straight ones", '"He said “a”, “b”."', "He said “a”, “b”."),
+    answered("escaped quotes", r'"one\", \"two"', 'one", "two'),
+    answered("single quotes in prose", "'he said 'a', 'b' and left'", "he said 'a', 'b' and left"),
+    answered("Chinese quotes in prose", '"他说"你好"，"再见"然后走了"', '他说"你好"，"再见"然后走了'),
+    answered("inches in prose", '"a 5" by 7" board"', 'a 5" by 7" board'),
+    reasoned("reason as a list without brackets", '"Adds an object.", "Asks why."', None),
+    reasoned("reason with quotes in prose", '"It asks "why", "how" and more."', 'It asks "why", "how" and more.'),
+    qas("question as a list without brackets", LINE.replace(f'"{DOG["question"]}"', '"What is it?", "Why?"'), [BUS]),
+    qas("list without brackets, trailing comma", LINE.replace(ANSWER, '"one", "two"')[:-1] + ",]", [BUS]),
+    qas("list without brackets, fenced prose", "Sure:\n```json\n" + LINE.replace(ANSWER, '"one", "two"') + "\n```", [BUS]),
+]  # fmt: skip
+CASES: list[Case] = TWICE + UNBRACKETED
 
 
 def cases() -> list[Case]:

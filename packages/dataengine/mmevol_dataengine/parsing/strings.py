@@ -7,6 +7,7 @@ quotes left inside are balanced. A string whose end is in doubt makes its item u
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from mmevol_dataengine.parsing.lexis import (
     CLOSE_LIST,
@@ -32,59 +33,21 @@ _ADJACENT = re.compile(
     rf"""["“”]\s*\+?\s*["“”]|["“”'’]\s*[\[{{\]}}]+\s*["“”'‘]|["“”'‘](?:{FIELDS})["“”'’]\s*["“”'‘\[\]{{}}:,]|```json"""
 )
 _TWO_WORDS = re.compile(rf"""^\s*[{SEPARATORS}]|["“”'’＂]\s*[{SEPARATORS}]""")  # in a list of words: a quote was lost
+# The next of several strings side by side; and a number that a string of its own held.
+_NEXT = re.compile(rf"""[{QUOTES}]\s*(?:[{SEPARATORS}/|&]+|\b(?:and|or)\b|[和或])\s*[{QUOTES}]""")
+_NUMBER_ALONE = re.compile(rf"""\s*[\d.]+["”＂]\s*[{SEPARATORS}]""")
+_APOSTROPHES = re.compile(r"(?P<opens>(?<!\w)['‘](?=\w))|(?P<closes>(?<=\w)['’](?!\w))")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U00[01][0-9a-fA-F]{5}|[A-Za-z]+|.)", re.DOTALL)
 _FIELD = re.compile(FIELDS)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
 # Commands of LaTeX that begin with the letter of a JSON escape: "\times" is never a tab and "imes".
 _LATEX = frozenset(
-    [
-        "times",
-        "theta",
-        "text",
-        "textbf",
-        "textit",
-        "textrm",
-        "texttt",
-        "textsf",
-        "textstyle",
-        "textcolor",
-        "tau",
-        "tfrac",
-        "tilde",
-        "triangle",
-        "triangleq",
-        "tanh",
-        "tbinom",
-        "therefore",
-        "triangleleft",
-        "triangleright",
-        "thickapprox",
-        "nabla",
-        "neq",
-        "neg",
-        "nexists",
-        "nleq",
-        "ngeq",
-        "notin",
-        "nparallel",
-        "nsubseteq",
-        "nmid",
-        "newline",
-        "nolimits",
-        "rho",
-        "right",
-        "rightarrow",
-        "rightarrows",
-        "rightharpoonup",
-        "rangle",
-        "rfloor",
-        "rceil",
-        "rvert",
-        "rVert",
-        "root",
-        "rbrace",
-        "rbrack",
-    ]
+    """
+    nabla neg neq newline nexists ngeq nleq nmid nolimits notin nparallel nsubseteq rVert rangle rbrace rbrack
+    rceil rfloor rho right rightarrow rightarrows rightharpoonup root rvert tanh tau tbinom text textbf textcolor
+    textit textrm textsf textstyle texttt tfrac therefore theta thickapprox tilde times triangle triangleleft
+    triangleq triangleright
+    """.split()
 )
 _LATEX_IN_MATH = frozenset(
     ["to", "tan", "top", "tag", "tt", "nu", "ne", "ni", "not", "rm"]
@@ -116,7 +79,7 @@ def read_string(text: str, start: int, *, in_list: bool) -> tuple[str, int]:
         ends = _continues(text, after, in_list=in_list, repaired=bool(inner))
         if ends and (not inner or _balanced(text, start + 1, position, inner, mark)):
             raw = text[start + 1 : position]
-            swallowed = inner and _ADJACENT.search(raw)
+            swallowed = inner and (_ADJACENT.search(raw) or _is_list(raw, closers))
             if swallowed or (in_list and (inner or mark != '"') and _TWO_WORDS.search(raw)):
                 raise BrokenError(position)
             return decode(raw, start, python=mark == "'"), after
@@ -189,6 +152,25 @@ def _balanced(text: str, start: int, end: int, inner: list[int], mark: str) -> b
     if len(inner) % 2 == 0:
         return True
     return len(inner) == 1 and text[inner[0] - 1].isdigit()
+
+
+def _is_list(raw: str, closers: str) -> bool:
+    """Is the repaired text a list that lost its brackets: `one", "two`, not `he said "one", "two"`?"""
+    return _NUMBER_ALONE.match(raw) is not None or any(
+        found[0][0] in closers and not _quoting(raw[: found.start()], closers) for found in _NEXT.finditer(raw)
+    )
+
+
+def _quoting(before: str, closers: str) -> bool:
+    """Is an inner quote still open at the end of this part of a text, or the next one escaped?"""
+    plain = re.sub(r"\\.", "", before)
+    if plain.endswith("\\"):
+        return True
+    if "'" in closers:
+        kinds = [found.lastgroup for found in _APOSTROPHES.finditer(plain)]
+        return kinds.count("opens") > kinds.count("closes")
+    marks = Counter(plain)
+    return (marks['"'] + marks["＂"]) % 2 == 1 or marks["“"] + marks["„"] > marks["”"]
 
 
 def _opens(text: str, place: int) -> bool:
