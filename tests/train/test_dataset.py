@@ -86,7 +86,21 @@ def test_a_second_start_does_not_tokenise_again(mixed, tmp_path, reading, monkey
         raise AssertionError("tokenised again")
 
     monkeypatch.setattr(dataset, "_batches", never)
-    same(read_corpus(*mixed, reading, 0.5, tmp_path / "rows"), first)
+    same(read_corpus(*mixed, reading, 0.5, tmp_path / "rows", begun=True), first)
+    with pytest.raises(AssertionError, match="tokenised again"):  # a picture is missing, or was
+        read_corpus(*mixed, reading, 0.5, tmp_path / "rows")
+
+
+@pytest.mark.parametrize("content", [None, b"no picture"], ids=["absent", "unreadable"])
+def test_a_picture_that_was_mended_is_seen_until_a_run_has_begun_without_it(mixed, tmp_path, reading, content):
+    if content:
+        (mixed[1] / "absent.png").write_bytes(content)
+    with pytest.raises(UserError, match="2 of 27 rows refused"):
+        read_corpus(*mixed, reading, 0.05, tmp_path / "rows")
+    assert len(read_corpus(*mixed, reading, 0.5, tmp_path / "rows").rows) == 25
+    (mixed[1] / "absent.png").write_bytes((mixed[1] / "0.png").read_bytes())
+    assert len(read_corpus(*mixed, reading, 0.5, tmp_path / "rows", begun=True).rows) == 25  # the order is planned
+    assert len(read_corpus(*mixed, reading, 0.05, tmp_path / "rows").rows) == 26
 
 
 @pytest.mark.slow

@@ -98,6 +98,17 @@ def test_bad_rows_are_counted_and_named_and_too_many_stop_the_stage(base, tmp_pa
     assert sorted(rows["eliminated"].values()) == [1, 1, 1, 1, 1]
 
 
+def test_a_mended_picture_is_trained_on_by_the_same_call(base, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(base[4], images)
+    (images / "0.png").rename(tmp_path / "0.png")
+    out, given = folder(tmp_path, "out"), inputs(base, images=images)
+    with pytest.raises(UserError, match="1 x image not found"):
+        finetune.run(tune(base[1], max_steps=1), given, out)
+    (tmp_path / "0.png").rename(images / "0.png")
+    assert finetune.run(tune(base[1], max_steps=1), given, out).metrics["rows"]["kept"] == 24
+
+
 def test_text_rows_without_images_train_beside_the_others(base, tmp_path):
     root = tmp_path / "world"
     data, images = world(root, rows=6, text_rows=6)

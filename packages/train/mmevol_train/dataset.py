@@ -22,20 +22,22 @@ from mmevol_core.json_stream import json_rows
 from mmevol_train.anyres import grid
 from mmevol_train.conversation import IGNORED, IMAGE, BadRow
 from mmevol_train.corpus import BATCH_ROWS, NAMED, Corpus, Picture, Refused, Row, in_memory, read, write
-from mmevol_train.images import Views, cut, locate_image, read_views
+from mmevol_train.images import MENDABLE, Views, cut, locate_image, read_views
 from mmevol_train.rows import Maker, Reading, begin_sharing, shared_batch
 
 CORPUS_VERSION = 3  # raise when rows are made in another way
 
 
 def read_corpus(
-    path: Path, images: Path, reading: Reading, max_bad_share: float, cache: Path | None = None, workers: int = 0
-) -> Corpus:
+    path: Path, images: Path, reading: Reading, max_bad_share: float, cache: Path | None = None, workers: int = 0,
+    *, begun: bool = False,
+) -> Corpus:  # fmt: skip
     """Tokenise a LLaVA JSON file; pictures are only asked for their size.
 
     With `cache`, a folder, the rows are kept there as an Arrow file named by the digest of everything they depend on
     (file, image root, tokenizer, template, geometry), and mapped when it is there already. `workers` processes share
-    the work of writing it.
+    the work of writing it. Rows whose picture was missing may have one by now, so that a file that lists such rows is
+    written again, unless a run has `begun` on it.
 
     Raises:
         UserError: when the file holds no list, or more than `max_bad_share` of its rows are refused.
@@ -44,7 +46,7 @@ def read_corpus(
         corpus = in_memory(_batches(path, images, reading, workers))
     else:
         file = cache / f"{corpus_digest(path, images, reading)}.arrow"
-        if not file.is_file():
+        if not file.is_file() or not (begun or MENDABLE.isdisjoint(read(file).refused)):
             write(file, _batches(path, images, reading, workers))
         corpus = read(file)
     if not corpus.rows_in:

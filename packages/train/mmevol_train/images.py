@@ -17,6 +17,8 @@ from PIL import Image, UnidentifiedImageError
 from mmevol_train.anyres import Pinpoints, best_resolution
 from mmevol_train.conversation import BadRow
 
+OUTSIDE, ABSENT, UNREADABLE = "image path leaves the image root", "image not found", "image cannot be read"
+MENDABLE = frozenset({OUTSIDE, ABSENT, UNREADABLE})  # reasons that lie in the image root and not in the row
 Views = NDArray[np.uint8]  # (views, 3, tile, tile)
 
 
@@ -28,9 +30,9 @@ def locate_image(root: Path, name: str) -> Path:
     """
     path = (root / name).resolve()
     if not path.is_relative_to(_resolved(root)):
-        raise BadRow("image path leaves the image root")
+        raise BadRow(OUTSIDE)
     if not path.is_file():
-        raise BadRow("image not found")
+        raise BadRow(ABSENT)
     return path
 
 
@@ -45,7 +47,7 @@ def image_size(root: Path, name: str) -> tuple[int, int]:
         with Image.open(locate_image(root, name)) as image:
             return image.size
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise BadRow("image cannot be read") from error
+        raise BadRow(UNREADABLE) from error
 
 
 def read_views(path: Path, pinpoints: Pinpoints, tile: int, size: tuple[int, int] | None = None) -> Views:

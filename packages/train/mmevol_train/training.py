@@ -217,7 +217,9 @@ def _corpus(data: Path, images: Path, reading: Reading, config: TrainConfig, out
     if rank():
         wait()
     writers = config.workers * world_size()  # the others wait for the first, so their share of the machine is free
-    corpus = read_corpus(data, images, reading, config.max_bad_share, out_dir / "training" / "rows", writers)
+    work = out_dir / "training"
+    begun = bool(rank() or checkpoint.kept(work))
+    corpus = read_corpus(data, images, reading, config.max_bad_share, work / "rows", writers, begun=begun)
     if not rank():
         wait()
     return corpus
