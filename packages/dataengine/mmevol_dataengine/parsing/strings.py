@@ -41,14 +41,13 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U00[01][0-9a-fA-F]{5}|
 _FIELD = re.compile(FIELDS)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
 # Commands of LaTeX that begin with the letter of a JSON escape: "\times" is never a tab and "imes".
-_LATEX = frozenset(
-    """
+_COMMANDS = """
     nabla neg neq newline nexists ngeq nleq nmid nolimits notin nparallel nsubseteq rVert rangle rbrace rbrack
     rceil rfloor rho right rightarrow rightarrows rightharpoonup root rvert tanh tau tbinom text textbf textcolor
     textit textrm textsf textstyle texttt tfrac therefore theta thickapprox tilde times triangle triangleleft
     triangleq triangleright
-    """.split()
-)
+"""
+_LATEX = frozenset(_COMMANDS.split())
 _LATEX_IN_MATH = frozenset(
     ["to", "tan", "top", "tag", "tt", "nu", "ne", "ni", "not", "rm"]
 )  # tab + "an" is English outside of formulas
