@@ -171,6 +171,24 @@ def test_ctrl_c_ends_the_children_and_leaves_no_process(tmp_path, begin):
     assert children and not any(child.is_running() and child.status() != "zombie" for child in children)
 
 
+def test_each_stage_has_the_time_that_it_says_it_needs_to_save(tmp_path):
+    """Both are told when `bad` fails: one needs half a second of its two, the other more than them."""
+    graph = [
+        Node(f"saves{s}", "work", "support.slow_stage", {"log": str(tmp_path / f"{s}"), "step_s": s}) for s in (0.5, 9)
+    ]
+    slow, late = (job.folder for job in plan(graph, tmp_path / "out").values())
+    bad = Node("bad", "work", "support.fake_stages", {"log": str(tmp_path / "bad"), "step_s": 4.0, "fail": "user"})
+    began = time.monotonic()
+    with pytest.raises(UserError, match="the input is bad"):
+        execute(tmp_path / "out", [*graph, bad], at_once=3)
+    assert (slow / "saved").exists() and not (late / "saved").exists()
+    assert time.monotonic() - began < 30
+    from mmevol_experiment.stages import STAGES, load
+    from mmevol_train.config import SAVING_S
+
+    assert {name for name in STAGES if load(name).grace_s > SAVING_S} == {"pretrain", "finetune"}
+
+
 def test_two_processes_at_once_compute_everything_once(tmp_path, begin):
     log = tmp_path / "log"
     both = [begin(tmp_path / "out", log), begin(tmp_path / "out", log)]
@@ -194,6 +212,28 @@ def test_an_edited_file_is_another_input_also_without_a_folder_and_behind_replay
     assert set(before) == {"list.jsonl", "replay:list.jsonl"}
     (tmp_path / "list.jsonl").write_text("{}\n{}\n")
     assert external_files(named) != before
+
+
+def test_an_edited_file_in_a_folder_is_another_input(tmp_path, monkeypatch):
+    """Benchmarks are folders of TSVs and folders, models folders of weights; pictures are not looked at."""
+    monkeypatch.chdir(tmp_path)
+    vqa = tmp_path / "benchmarks" / "VQAv2"
+    (vqa / "images").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "POPE.tsv").write_text("index\n")
+    (vqa / "questions.json").write_text("{}")
+    (tmp_path / "benchmarks" / "POPE.jpg").write_bytes(b"x")
+    (vqa / "images" / "1.jpg").write_bytes(b"x")
+    whole = {"benchmarks": {"source": "official", "path": "benchmarks"}}
+    single = {"settings": {"VQAv2": {"path": str(vqa)}}}
+    seen = [external_files(whole), external_files(single)]
+    assert [row[0] for row in seen[0]["benchmarks"]] == ["POPE.tsv", "VQAv2/questions.json"]
+    (vqa / "images" / "1.jpg").write_bytes(b"xx")
+    assert [external_files(whole), external_files(single)] == seen
+    (vqa / "questions.json").write_text("{ }")
+    assert external_files(whole) != seen[0] and external_files(single) != seen[1]
+    (tmp_path / "benchmarks" / "POPE.tsv").write_text("index\n1\n")
+    assert external_files(whole)["benchmarks"][0] != seen[0]["benchmarks"][0]
+    assert external_files({"name": "benchmarks"}) == {}
 
 
 def test_a_folder_of_the_users_own_stays_where_it_is(tmp_path):

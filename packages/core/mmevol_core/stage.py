@@ -34,3 +34,4 @@ class Stage:
     run: Callable[[Any, Mapping[str, Path], Path], StageResult]
     version: str  # part of the fingerprint: raise it when the meaning of the output changes
     accepts: tuple[str, ...] = ()  # roles it uses when they are given
+    grace_s: float = 20.0  # that it may take to save its state when it is told to end (SIGTERM)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from mmevol_experiment.stages import from_module
 STANDIN = "standin:"
 REPLAY = "replay:"  # a judge whose answers lie in a file
 _NAMES_FILE = re.compile(r"/|\.(json|jsonl|yaml|tsv|parquet|txt)$")
+_NAMES_FOLDER = {"path", "benchmarks"}  # keys whose values are paths also when they look like words
+_DATA = {".json", ".jsonl", ".tsv", ".csv", ".parquet", ".yaml", ".txt", ".safetensors", ".bin", ".model", ".jinja"}
+MOST_ENTRIES = 1000  # a folder within a folder that has more is one of pictures and not looked into
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Job:
     fingerprint: str
     folder: Path
     inputs: Mapping[str, tuple[str, str]]  # those of the node that the stage uses
+    grace_s: float  # seconds that the stage may take to end
 
     @property
     def done(self) -> manifest.Manifest | None:
@@ -73,7 +78,8 @@ def plan(nodes: Iterable[Node], outputs: Path) -> dict[str, Job]:
         sources = {role: [jobs[source].fingerprint, there] for role, (source, there) in inputs.items()}
         files = external_files(facts["config"])
         print_ = digest([node.stage, facts["version"], facts["config"], sources, *([files] if files else [])])
-        jobs[node.key] = Job(node, facts["version"], print_, outputs / "stages" / node.stage / print_, inputs)
+        folder = outputs / "stages" / node.stage / print_
+        jobs[node.key] = Job(node, facts["version"], print_, folder, inputs, facts["grace_s"])
     if any(key not in known for key in fresh):
         write_json(cache_file, {"code": _code_state(), "facts": {**known, **fresh}})
     return jobs
@@ -83,7 +89,8 @@ def _facts(node: Node) -> dict[str, Any]:
     """What the fingerprint needs to know of a stage; importing its module may cost seconds."""
     stage = from_module(node.module)
     config = fit(stage.config, node.config, node.where or node.stage).model_dump(mode="json")
-    return {"config": config, "version": stage.version, "needs": stage.needs, "accepts": stage.accepts}
+    facts = {"config": config, "version": stage.version, "needs": stage.needs, "accepts": stage.accepts}
+    return {**facts, "grace_s": stage.grace_s}
 
 
 def _used(node: Node, facts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -97,27 +104,45 @@ def _used(node: Node, facts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return used
 
 
-def external_files(config: Any) -> dict[str, Any]:
+def external_files(config: Any, key: str = "") -> dict[str, Any]:
     """Size and time of every file that a configuration names, so that an edited input is not mistaken for the old.
 
+    Of a folder, those of its data files count, and of the data files one folder further down: benchmarks, weights.
     `standin:NAME` names weights that ship with the package: their fingerprint counts.
+
+    Args:
+        config: values, at any depth.
+        key: what a single value is called.
     """
     if isinstance(config, Mapping):
-        parts: Iterable[Any] = config.values()
+        parts: Iterable[tuple[str, Any]] = config.items()
     elif isinstance(config, list | tuple):
-        parts = config
-    elif isinstance(config, str) and _NAMES_FILE.search(config) and len(config) < 1024:
-        path = Path(config.removeprefix(REPLAY))
-        if not path.is_file():
-            return {}
-        state = path.stat()
-        return {config: [state.st_size, state.st_mtime_ns]}
+        parts = [(key, part) for part in config]
+    elif isinstance(config, str) and (_NAMES_FILE.search(config) or key in _NAMES_FOLDER) and len(config) < 1024:
+        state = _state(Path(config.removeprefix(REPLAY)))
+        return {config: state} if state else {}
     elif isinstance(config, str) and config.startswith(STANDIN):
         recipe = files("mmevol_train.standins") / "weights" / config.removeprefix(STANDIN) / "recipe.json"
         return {config: orjson.loads(recipe.read_bytes())["weights"]} if recipe.is_file() else {}
     else:
         return {}
-    return {name: state for part in parts for name, state in external_files(part).items()}
+    return {name: state for key, part in parts for name, state in external_files(part, str(key)).items()}
+
+
+def _state(path: Path) -> list[Any]:
+    """Size and time of a file, or name, size and time of a folder's data files; empty where there is neither."""
+    if path.is_file():
+        return [path.stat().st_size, path.stat().st_mtime_ns]
+    if not path.is_dir():
+        return []
+    inside = sorted(path.iterdir())
+    found = [file for file in inside if file.suffix in _DATA and file.is_file()]
+    for folder in (one for one in inside if one.suffix not in _DATA and one.is_dir()):
+        entries = list(islice(folder.iterdir(), MOST_ENTRIES + 1))
+        if len(entries) <= MOST_ENTRIES:
+            found += sorted(file for file in entries if file.suffix in _DATA and file.is_file())
+    states = [(file, file.stat()) for file in found]
+    return [[str(file.relative_to(path)), state.st_size, state.st_mtime_ns] for file, state in states]
 
 
 def _known_schemas(path: Path) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from mmevol_experiment.plan import Job, input_paths
 from mmevol_experiment.room import FULL, HOW
 from mmevol_experiment.worker import CRASHED, ERROR_FILE
 
-GRACE_S = 20.0  # a stage may save its state when it is told to end
 POLL_S = 0.05
 LOG_FILE = "log.txt"
 
@@ -139,13 +138,13 @@ def _check(child: Child) -> None:
 
 
 def _stop(children: list[Child]) -> None:
-    """End the children and theirs: first asked, then forced."""
+    """End the children and theirs: first asked, then, after the time that their stages need to save, forced."""
     for child in children:
         _signal(child, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_S
-    for child in children:
+    asked = time.monotonic()
+    for child in sorted(children, key=lambda child: child.job.grace_s):
         with suppress(subprocess.TimeoutExpired):
-            child.process.wait(max(0.0, deadline - time.monotonic()))
+            child.process.wait(max(0.0, asked + child.job.grace_s - time.monotonic()))
         _signal(child, signal.SIGKILL)  # also what the child may have left running in its group
         child.process.wait()
         child.log.close()

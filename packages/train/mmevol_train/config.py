@@ -19,6 +19,7 @@ def _unset(value: object) -> bool:
 
 
 CPU_PROCESSES = 2
+SAVING_S = 600  # that a stage told to stop may take for its step and checkpoint; torchrun's own is 30
 EngineName = Literal["single", "ddp", "deepspeed_zero2", "deepspeed_zero3", "fsdp2"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmevol_core.errors import UserError
 from mmevol_core.stage import Stage, StageResult
 from mmevol_train.checkpoint import load
-from mmevol_train.config import FinetuneConfig
+from mmevol_train.config import SAVING_S, FinetuneConfig
 from mmevol_train.conversation import chat_template
 from mmevol_train.engine import prepare_process
 from mmevol_train.launch import spread
@@ -36,5 +36,6 @@ def work(config: FinetuneConfig, inputs: Mapping[str, Path], out_dir: Path) -> S
 
 
 STAGE = Stage(
-    config=FinetuneConfig, needs=("checkpoint", "conversations", "images"), run=run, version="1", accepts=("match",)
-)
+    config=FinetuneConfig, needs=("checkpoint", "conversations", "images"), run=run, version="2", accepts=("match",),
+    grace_s=SAVING_S + 10,
+)  # fmt: skip

@@ -19,12 +19,11 @@ from mmevol_core.files import digest, read_json, write_json
 from mmevol_core.launcher import run_launcher
 from mmevol_core.stage import StageResult
 from mmevol_train.checkpoint import is_complete
-from mmevol_train.config import EngineConfig, TrainConfig, rows_a_step
+from mmevol_train.config import SAVING_S, EngineConfig, TrainConfig, rows_a_step
 from mmevol_train.ready import check_machine
 
 ORDER, RESULT, ERROR = "ranks.json", "ranks.result.json", "ranks.error.json"
 STOPPED = 130  # exit status of what was told to stop and goes on when it is called again
-SAVING_S = "600"  # that ranks told to stop may take for their checkpoint; torchrun's own is 30
 
 Work = Callable[[Any, Mapping[str, Path], Path], StageResult]
 
@@ -113,7 +112,7 @@ def command(engine: EngineConfig, order: Path) -> list[str]:
         run = ["-m", "deepspeed.launcher.runner", *nodes, "--num_gpus", here, "--module", "mmevol_train.rank"]
     else:
         nodes = ["--nnodes", str(engine.nodes)] if engine.nodes > 1 else ["--standalone"]
-        nodes += ["--nproc-per-node", here, "--shutdown-timeout", SAVING_S]
+        nodes += ["--nproc-per-node", here, "--shutdown-timeout", str(SAVING_S)]
         run = ["-m", "torch.distributed.run", *nodes, "-m", "mmevol_train.rank"]
     return [*engine.prefix, sys.executable, *run, str(order)]
 

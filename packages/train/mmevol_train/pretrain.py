@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmevol_core.stage import Stage, StageResult
 from mmevol_train.backbone import build
-from mmevol_train.config import PretrainConfig
+from mmevol_train.config import SAVING_S, PretrainConfig
 from mmevol_train.engine import prepare_process
 from mmevol_train.launch import spread
 from mmevol_train.training import train
@@ -25,4 +25,7 @@ def work(config: PretrainConfig, inputs: Mapping[str, Path], out_dir: Path) -> S
     return train(config, "pretrain", model, processor, inputs["captions"], inputs["images"], out_dir)
 
 
-STAGE = Stage(config=PretrainConfig, needs=("captions", "images"), run=run, version="1")
+STAGE = Stage(
+    config=PretrainConfig, needs=("captions", "images"), run=run, version="2",
+    grace_s=SAVING_S + 10,  # its ranks' time, and a little for what started them
+)  # fmt: skip
