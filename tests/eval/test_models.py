@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import struct
+import threading
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -22,6 +25,13 @@ from mmevol_eval.models.pictures import Picture
 from mmevol_eval.models.rendering import Ready
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A model on two threads sets torch's number for the whole process."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module", params=["qwen2", "llama3"])
 def checkpoint(request, tmp_path_factory):
     return tiny_llava.save(tmp_path_factory.mktemp(request.param), request.param)
@@ -36,8 +46,38 @@ def test_answers_do_not_depend_on_the_batch(checkpoint):
 def test_two_batches_at_work_give_what_one_at_a_time_gives(checkpoint):
     asked = [replace(one, key=f"{one.key}{number}") for number in range(6) for one in prompts()]
     one = answers(LocalModel(checkpoint, batch_size=4, max_new_tokens=4), asked)
-    assert one == answers(LocalModel(checkpoint, batch_size=4, max_new_tokens=4, threads=2), asked)
-    torch.set_num_threads(1)
+    model = LocalModel(checkpoint, batch_size=4, max_new_tokens=4, threads=2)
+    barrier, met = threading.Barrier(2, timeout=60), threading.local()
+
+    def meet(*_):
+        """A worker's first batch waits in the network for the other's: with one at a time nobody comes."""
+        if threading.current_thread() is not threading.main_thread() and not hasattr(met, "once"):
+            met.once = True
+            barrier.wait()
+
+    model._model.register_forward_pre_hook(meet)
+    assert one == answers(model, asked)
+
+
+def test_two_batches_may_let_go_of_each_others_pictures(checkpoint, monkeypatch):
+    monkeypatch.setattr(pictures, "CACHE_BYTES", 1)
+    colors = ("red", "green", "blue", "black")
+    asked = [Prompt(f"{n}", Message((picture(colors[n % 4]), f"What color, {n}?"))) for n in range(40)]
+    model = LocalModel(checkpoint, batch_size=2, max_new_tokens=1, threads=2)
+    assert answers(model, asked) == answers(LocalModel(checkpoint, max_new_tokens=1), asked)
+
+
+def test_a_batch_holds_on_to_the_features_that_it_found(checkpoint, tmp_path):
+    """Between the two calls another batch lets go of them, and the file has gone: nothing is opened again."""
+    path = tmp_path / "red.png"
+    path.write_bytes(picture("red"))
+    shared = LocalModel(checkpoint)._pictures
+    look = shared.look(path)
+    first = shared.features([look], shared.prepare([look])[0])
+    prepared, broken = shared.prepare([look])
+    assert shared.forget() == {look.key} and not broken
+    path.unlink()
+    assert torch.equal(shared.features([look], prepared)[0], first[0])
 
 
 def generated(model, ask, **settings):
@@ -146,6 +186,21 @@ def test_a_picture_whose_end_is_missing_fails_by_name_and_only_its_questions(che
     assert {key for key, reply in replies.items() if reply.failure is None} == set("abcde")
 
 
+def bomb():
+    """A picture whose header promises 40,000 x 40,000 pixels."""
+    data = bytearray(picture("green"))
+    data[16:24] = struct.pack(">II", 40_000, 40_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def test_a_picture_that_promises_too_many_pixels_is_its_questions_failure(checkpoint):
+    asked = [Prompt("bad", Message((bomb(), "What?"))), *prompts()]
+    replies = {reply.key: reply for reply in LocalModel(checkpoint, max_new_tokens=1).answer(asked)}
+    assert replies["bad"].failure == "image: DecompressionBombError"
+    assert {key for key, reply in replies.items() if reply.failure is None} == set("abcde")
+
+
 def test_an_unreadable_picture_is_a_named_failure_and_the_rest_is_answered(checkpoint):
     asked = [Prompt("bad", Message((b"no picture", "What?"))), prompts()[0]]
     replies = {reply.key: reply for reply in LocalModel(checkpoint, max_new_tokens=2).answer(asked)}
@@ -164,8 +219,9 @@ def test_a_prompt_may_set_its_own_longest_answer(checkpoint):
     assert decoding_of(model, 6) == {**model.decoding, "max_new_tokens": 6}
 
 
-def test_wrong_padding_is_noticed_before_the_first_answer(checkpoint, monkeypatch):
-    model = LocalModel(checkpoint, max_new_tokens=1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_wrong_padding_is_noticed_before_the_first_answer(checkpoint, monkeypatch, dtype):
+    model = LocalModel(checkpoint, max_new_tokens=1, dtype=dtype)
     inner = model._padded
 
     def without_mask(batch):

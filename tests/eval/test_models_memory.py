@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -19,6 +20,13 @@ from mmevol_eval.models.local import LocalModel
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return tiny_llava.save(tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A model on two threads sets torch's number for the whole process."""
+    yield
+    torch.set_num_threads(1)
 
 
 class Tight(torch.nn.Module):
@@ -46,7 +54,6 @@ def test_running_out_of_memory_halves_the_batch_and_loses_nothing(checkpoint, se
     assert answers(model, prompts()) == answers(free, prompts())
     assert max(tight.seen) > rows  # it happened
     assert model._batch_size <= 2
-    torch.set_num_threads(1)
 
 
 def test_memory_may_run_out_over_the_pictures(checkpoint):
@@ -96,6 +103,47 @@ def test_a_process_that_may_have_little_memory_answers_in_smaller_batches(checkp
     assert done.returncode == 0, done.stderr
     answered, size = map(int, done.stdout.split())
     assert answered == 64 and size < 64
+
+
+class Crowded(torch.nn.Module):
+    """Part of a model with room for one batch at a time."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.inside, self.refused = inner, 0, 0
+
+    def forward(self, embedded, **rest):
+        self.inside += 1
+        try:
+            time.sleep(0.02)
+            if self.inside > 1:
+                self.refused += 1
+                torch.empty(1 << 50, dtype=torch.uint8)
+            return self.inner(embedded, **rest)
+        finally:
+            self.inside -= 1
+
+
+def test_a_prompt_that_has_no_room_beside_another_is_asked_alone(checkpoint):
+    model = LocalModel(checkpoint, batch_size=1, max_new_tokens=3, threads=2)
+    crowded = model._model.lm_head = Crowded(model._model.lm_head)
+    assert answers(model, prompts()) == answers(LocalModel(checkpoint, max_new_tokens=3), prompts())
+    assert crowded.refused  # it happened
+
+
+def test_kept_pictures_make_room_for_a_prompt(checkpoint):
+    model = LocalModel(checkpoint, batch_size=1, max_new_tokens=1)
+    colors = ("red", "green", "blue")
+    asked = [Prompt(color, Message((picture(color), "What color?"))) for color in colors]
+    seen = []
+
+    def ask_for_room(*_):
+        seen.append(len(model._pictures))
+        torch.empty(1 << 50 if seen[-1] > 1 else 1, dtype=torch.uint8)
+
+    model._model.lm_head.register_forward_pre_hook(ask_for_room)
+    assert answers(model, asked) == answers(LocalModel(checkpoint, max_new_tokens=1), asked)
+    assert max(seen) == 2
 
 
 def test_a_prompt_that_fits_into_no_memory_is_named(checkpoint):

@@ -17,6 +17,9 @@ from pydantic import Field
 
 from mmevol_core.config import Config
 
+# What Pillow raises over a file that is no picture, is cut or broken, or would decode to too much. Such a file is data.
+PICTURE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
 Reason = Literal["outside_root", "missing", "truncated", "unreadable", "too_large"]
 
 

@@ -17,9 +17,10 @@ import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmevol_core.errors import UserError
+from mmevol_core.images import PICTURE_ERRORS
 from mmevol_eval.benchmark import Benchmark, Item, PublishedData, PublishedFile
 
 CHUNK = 1 << 20  # bytes
@@ -208,7 +209,7 @@ def _pictures(items: Iterable[Item]) -> tuple[list[str], list[str]]:
                     picture.verify()
                 if isinstance(image, Path):
                     seen.add(image)
-        except (OSError, UserError, UnidentifiedImageError, SyntaxError):
+        except (UserError, *PICTURE_ERRORS):
             broken.append(item.index)
     return without, broken
 

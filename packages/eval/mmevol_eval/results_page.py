@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl, replacing
+from mmevol_core.images import PICTURE_ERRORS
 from mmevol_eval.benchmark import Image as Encoded
 from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks import find
@@ -151,7 +152,7 @@ def _address(image: Encoded) -> str:
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as picture:
             small = picture.convert("RGB")
-    except (OSError, UnidentifiedImageError):
+    except PICTURE_ERRORS:
         return ""
     small.thumbnail((SIDE_PIXELS, SIDE_PIXELS))
     buffer = io.BytesIO()

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from mmevol_core.images import PICTURE_ERRORS
 from mmevol_eval.benchmark import image_bytes
 
 CACHE_BYTES = 512 << 20  # features kept
@@ -45,6 +46,14 @@ class Views:
     size: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Pictures of a batch by key: pixels, or the features that were kept then, which stay however few are kept now."""
+
+    views: Mapping[str, Views]
+    features: Mapping[str, torch.Tensor]
+
+
 class Pictures:
     """Pictures as features (tokens, D), the latest of them kept. Several threads may ask at once.
 
@@ -68,7 +77,7 @@ class Pictures:
         """A picture's size, read from its header.
 
         Raises:
-            OSError: it cannot be read (`UnidentifiedImageError` among them).
+            PICTURE_ERRORS: it cannot be read.
         """
         data = image_bytes(source)
         with Image.open(io.BytesIO(data)) as opened:
@@ -78,38 +87,50 @@ class Pictures:
             self._tokens[size] = int(taken[0])
         return Picture(_key(data), source, size, self._tokens[size])
 
-    def prepare(self, pictures: Iterable[Picture]) -> tuple[dict[str, Views], dict[str, str]]:
-        """Views by key of those without features; of what cannot be decoded, the error's name by key."""
+    def prepare(self, pictures: Iterable[Picture]) -> tuple[Prepared, dict[str, str]]:
+        """What `features` needs of these pictures; of those that cannot be decoded, the error's name by key."""
+        wanted = {picture.key: picture for picture in pictures}
+        kept = self._kept(wanted)
         opened: dict[str, Image.Image] = {}
         broken: dict[str, str] = {}
-        for picture in pictures:
-            if picture.key in self._features or picture.key in opened:
+        for key, picture in wanted.items():
+            if key in kept:
                 continue
             try:
-                opened[picture.key] = _open(image_bytes(picture.source))
-            except OSError as error:
-                broken[picture.key] = type(error).__name__
+                opened[key] = _open(image_bytes(picture.source))
+            except PICTURE_ERRORS as error:
+                broken[key] = type(error).__name__
         if not opened:
-            return {}, broken
+            return Prepared({}, kept), broken
         # One call for all: the processor's checks of its own arguments take as long as a small picture does.
         made = self._processor.image_processor(images=list(opened.values()), do_pad=False)
         pairs = zip(opened.items(), made["pixel_values"], strict=True)
         views = {key: Views(torch.from_numpy(pixels), (image.height, image.width)) for (key, image), pixels in pairs}
-        return views, broken
+        return Prepared(views, kept), broken
 
-    def features(self, pictures: Sequence[Picture], views: Mapping[str, Views]) -> list[torch.Tensor]:
-        """Features of each, kept or made now from `views`, which `prepare` gave for the same pictures."""
-        wanted = {picture.key: picture for picture in pictures}
-        with self._lock:
-            found = {key: self._features[key] for key in wanted if key in self._features}
-        missing = {key: picture for key, picture in wanted.items() if key not in found}
-        late = [picture for key, picture in missing.items() if key not in views]  # let go of since they were prepared
-        views = {**views, **self.prepare(late)[0]} if late else views
+    def features(self, pictures: Sequence[Picture], prepared: Prepared) -> list[torch.Tensor]:
+        """Features of each, kept or made now; `prepare` gave `prepared` for the same pictures, or more."""
+        wanted = dict.fromkeys(picture.key for picture in pictures)
+        known = {**prepared.features, **self._kept(wanted)}
+        found = {key: known[key] for key in wanted if key in known}
+        missing = [key for key in wanted if key not in found]
         if missing:
-            made = self._encode([views[key] for key in missing])
+            made = self._encode([prepared.views[key] for key in missing])
             found |= zip(missing, made, strict=True)
         self._keep(found)
         return [found[picture.key] for picture in pictures]
+
+    def forget(self) -> set[str]:
+        """Let go of all that is kept, where memory is short; the keys of what it was."""
+        with self._lock:
+            gone = set(self._features)
+            self._features.clear()
+            self._bytes = 0
+        return gone
+
+    def _kept(self, keys: Iterable[str]) -> dict[str, torch.Tensor]:
+        with self._lock:
+            return {key: self._features[key] for key in keys if key in self._features}
 
     def _keep(self, used: Mapping[str, torch.Tensor]) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmevol_core.errors import UserError
+from mmevol_core.images import PICTURE_ERRORS
 from mmevol_eval.models import Prompt, Reply
 from mmevol_eval.models.pictures import Picture, Pictures
 
@@ -53,7 +54,7 @@ class Renderer:
         for prompt in prompts:
             try:
                 good.append((prompt, tuple(self._pictures.look(image) for image in prompt.message.images)))
-            except OSError as error:
+            except PICTURE_ERRORS as error:
                 failed.append(unreadable(prompt.key, type(error).__name__))
         if not good:
             return [], failed
