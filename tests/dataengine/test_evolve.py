@@ -206,7 +206,7 @@ def test_a_judge_of_its_own_is_asked_for_the_scores(tmp_path, inputs):
 
 def test_a_teacher_whose_answers_are_all_bad_completes_with_everything_accounted_for(tmp_path, inputs):
     with MockTeacher(share_malformed=1.0, malformed_kinds="empty,refusal", malformed_sticky=True) as server:
-        config = EvolveConfig(teacher=TeacherConfig(base_url=server.base_url, model="m"))
+        config = EvolveConfig(teacher=TeacherConfig(base_url=server.base_url, model="m"), max_failed=1.0)
         result = STAGE.run(config, inputs, tmp_path / "out")
     assert result.metrics["kept"] == 0
     assert sum(result.metrics["failed_records"].values()) + result.metrics["answered"] == 90
@@ -228,7 +228,7 @@ def test_a_teacher_with_batches_is_asked_in_batches(tmp_path, inputs):
 def test_a_missing_picture_fails_its_own_record_only(tmp_path, inputs):
     (inputs["images"] / "3.png").unlink()
     with MockTeacher(seed=1) as server:
-        config = EvolveConfig(teacher=TeacherConfig(base_url=server.base_url, model="m"), limit=6)
+        config = EvolveConfig(teacher=TeacherConfig(base_url=server.base_url, model="m"), limit=6, max_failed=0.5)
         result = STAGE.run(config, inputs, tmp_path / "out")
     assert result.metrics["failed_records"]["missing"] == 3
     assert result.metrics["records"] == 18

@@ -25,11 +25,12 @@ from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine.analysis import Analysis
 from mmevol_dataengine.ledger import REJECTED, Ledger, Outcome
 from mmevol_dataengine.outcomes import OutcomeLog
+from mmevol_dataengine.parsing import VERSION as PARSER_VERSION
 from mmevol_dataengine.recipes import find
 from mmevol_dataengine.recipes.recipe import RecipeConfig
 from mmevol_dataengine.teacher import TeacherConfig, Voice, speak
 
-VERSION = "5"
+VERSION = f"6.{PARSER_VERSION}"
 MARKER = "finished.json"
 
 
@@ -47,7 +48,7 @@ class EvolveConfig(Config):
     teacher: TeacherConfig
     judge: TeacherConfig | None = None  # None: the teacher marks its own work, as in the paper
     limit: int | None = Field(default=None, ge=1)  # preview: only the first records
-    max_failed: float = Field(default=1.0, ge=0, le=1)  # larger share of rounds without an answer stops the stage
+    max_failed: float = Field(default=0.05, ge=0, le=1)  # larger share of rounds without an answer stops the stage
 
 
 def run(config: EvolveConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
