@@ -237,7 +237,7 @@ def test_one_row_that_a_server_blames_on_the_schema_does_not_take_it_from_the_ot
                     found.append(failure.reason)
             return found
 
-    blamed = http(400, b'{"error": {"message": "the schema met something odd"}}')
+    blamed = http(400, b'{"error": {"message": "the JSON schema met something odd"}}')
     with Hostile(lambda question, _: [blamed if question == "bad" else FINE]) as server:
         with Journal(tmp_path / "j.sqlite") as store:
             assert asyncio.run(work(store)) == ["refused", "fine", "fine"]
