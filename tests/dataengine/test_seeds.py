@@ -14,10 +14,10 @@ from PIL import Image
 
 from mmevol_core import json_stream as stream
 from mmevol_core.errors import UserError
-from mmevol_core.sample import Sample, read_samples
+from mmevol_core.sample import QA, Sample, read_samples, write_samples
 from mmevol_dataengine.export import to_parquet
 from mmevol_dataengine.seed import STAGE, SeedConfig
-from mmevol_dataengine.seeds import Failure, convert, read_llava, read_mmevol, read_table
+from mmevol_dataengine.seeds import Failure, convert, read_llava, read_mmevol, read_sample_rows, read_table
 
 
 def item(question="What animal is it?", answer="A cat"):
@@ -243,6 +243,16 @@ def test_our_own_parquet_is_read_back_as_seed(tmp_path):
     to_parquet([sample], tmp_path / "set")
     (back,) = read_table(tmp_path / "set", root)
     assert (back.id, back.rounds, back.caption) == (sample.id, sample.rounds, sample.caption)
+
+
+def test_records_that_were_evolved_already_and_blank_items_are_no_seeds(tmp_path):
+    item, blank = QA(id="q", question="Is it red?", answer="yes"), QA(id="b", question="Is it red?", answer=" ")
+    rounds = [((item,), (item,)), ((item, blank),), ((item,),), ((item,), ())]
+    write_samples(tmp_path / "in.jsonl", [Sample(id=str(n), images=(), rounds=r) for n, r in enumerate(rounds)])
+    rows = list(read_sample_rows(tmp_path / "in.jsonl"))
+    assert [getattr(row, "reason", "kept") for row in rows] == ["has_rounds", "no_questions", "kept", "has_rounds"]
+    checked = list(read_sample_rows(tmp_path / "in.jsonl", evolved=True))
+    assert [getattr(row, "reason", "kept") for row in checked] == ["kept", "no_questions", "kept", "kept"]
 
 
 def test_a_description_alone_is_let_through_only_for_curation(tmp_path):

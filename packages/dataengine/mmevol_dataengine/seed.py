@@ -224,4 +224,4 @@ def _named(refused: Counter[str]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in refused.most_common()) or "the file is empty"
 
 
-STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"3.{tiny_world.VERSION}")
+STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"4.{tiny_world.VERSION}")

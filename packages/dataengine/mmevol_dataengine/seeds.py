@@ -48,9 +48,9 @@ def read_llava(path: Path) -> Iterator[Sample | Failure]:
     return convert(json_rows(path), from_conversations)
 
 
-def read_sample_rows(path: Path, *, captions_alone: bool = False) -> Iterator[Sample | Failure]:
-    """Stream JSONL of `Sample`; a row that does not fit is a failure."""
-    return convert(read_jsonl(path), lambda row: from_sample(row, captions_alone))
+def read_sample_rows(path: Path, *, captions_alone: bool = False, evolved: bool = False) -> Iterator[Sample | Failure]:
+    """Stream JSONL of `Sample`; a row that does not fit is a failure. `evolved` lets through rows with later rounds."""
+    return convert(read_jsonl(path), lambda row: from_sample(row, captions_alone, evolved))
 
 
 def read_table(path: Path, image_root: Path, *, captions_alone: bool = False) -> Iterator[Sample | Failure]:
@@ -181,14 +181,20 @@ def turns_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def from_sample(row: dict[str, Any], captions_alone: bool = False) -> Sample:
-    """A row of our own."""
+def from_sample(row: dict[str, Any], captions_alone: bool = False, evolved: bool = False) -> Sample:
+    """A row of our own. A seed has round 0 alone: rounds are counted from it when it is evolved and mixed."""
     try:
         sample = from_dict(row, "row")
     except UserError as error:
         raise BadRow("does_not_fit", str(error)) from error
     if not (sample.rounds and sample.rounds[0]) and not (captions_alone and sample.caption):
         raise BadRow("no_questions", "rounds has no seed items")
+    if not evolved and len(sample.rounds) > 1:
+        raise BadRow(
+            "has_rounds", f"{len(sample.rounds) - 1} rounds after the seed's; leave only the one to start from"
+        )
+    if any(not (item.question.strip() and item.answer.strip()) for items in sample.rounds for item in items):
+        raise BadRow("no_questions", "an item has an empty question or answer")
     sample = sample if sample.rounds else replace(sample, rounds=((),))
     for box in sample.boxes:
         _xyxy(list(box.xyxy), box.label)

@@ -58,7 +58,7 @@ def _check_records(records: Path, images: Path) -> None:
     if not images.is_dir():
         raise UserError(f"image folder not found: {images}; set --images")
     store, good, bad = ImageStore(images), 0, Counter[str]()
-    for number, row in enumerate(read_sample_rows(records), start=1):
+    for number, row in enumerate(read_sample_rows(records, evolved=True), start=1):
         problem = (row.reason, row.detail) if isinstance(row, Failure) else _bad_image(row, store)
         if problem is None:
             good += 1
