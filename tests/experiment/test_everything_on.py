@@ -83,7 +83,7 @@ def test_the_quickstart_runs_with_every_part_of_the_data_engine_on(tmp_path):
     (tmp_path / "personas.txt").write_text("a curious child\nan engineer\n")
     (tmp_path / "text.json").write_text(json.dumps([{"id": "t", "conversations": TALK}]))
     run(tmp_path, "name=first", "stages=[benchmarks]")
-    killed_while_it_curates(tmp_path)
+    assert 0 < killed_while_it_curates(tmp_path) < 64  # in the middle of it
     said = run(tmp_path, "name=whole", *ON)
     assert "curation: done" in said
     out = tmp_path / "outputs" / "whole"

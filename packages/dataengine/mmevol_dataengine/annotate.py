@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 from PIL import Image, ImageOps
 
+from mmevol_core.files import digest
 from mmevol_core.images import ImageFailure, ImageStore
 from mmevol_core.sample import Box, Sample, Text
 from mmevol_dataengine.detect import AnnotateConfig, Detector, Reader
@@ -55,16 +57,30 @@ class Annotator:
                 self.counts["several_images"] += len(sample.images) > 1
                 yield sample
                 continue
-            found = self._done.get(sample.id)
-            if found is None or found.get("image") != sample.images[0]:
-                found = self._look(sample, wants)
-                if "failed" not in found:  # a picture that comes later is looked at later
-                    found["image"] = sample.images[0]
-                    self._file.write(orjson.dumps({"id": sample.id, **found}, option=orjson.OPT_APPEND_NEWLINE))
-                    self._file.flush()
-            yield self._with(sample, found)
+            yield self._with(sample, self._found(sample, wants))
 
-    def _look(self, sample: Sample, wants: dict[str, bool]) -> dict[str, Any]:
+    def _found(self, sample: Sample, wants: dict[str, bool]) -> dict[str, Any]:
+        """What the log has of the same picture, wants and labels, or else what is seen now."""
+        try:
+            picture = blake2b(self.store.path(sample.images[0]).read_bytes(), digest_size=16).hexdigest()
+        except ImageFailure as failed:
+            return {"failed": failed.reason}
+        labels = self._labels(sample) if wants["boxes"] else ()
+        key = digest([sample.id, picture, wants, labels])
+        found = self._done.get(key)
+        if found is None:
+            found = self._look(sample, wants, labels)
+            if "failed" not in found:  # a picture that is mended later is looked at later
+                line = {"key": key, "id": sample.id, **found}
+                self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                self._file.flush()
+        return found
+
+    def _labels(self, sample: Sample) -> tuple[str, ...]:
+        named = [name for item in sample.latest for name in item.objects]
+        return tuple(dict.fromkeys([*named, *self.config.labels]))
+
+    def _look(self, sample: Sample, wants: dict[str, bool], labels: tuple[str, ...]) -> dict[str, Any]:
         try:
             path = self.store.path(sample.images[0])
             self.store.load(sample.images[0])  # refuses what is broken or too large before it is decoded again
@@ -74,8 +90,6 @@ class Annotator:
             upright = ImageOps.exif_transpose(image).convert("RGB")
         found: dict[str, Any] = {}
         if wants["boxes"]:
-            named = [name for item in sample.latest for name in item.objects]
-            labels = tuple(dict.fromkeys([*named, *self.config.labels]))
             found["boxes"], found["left_out"] = self._detector.find(upright, labels)
         if wants["text"]:
             found["text"] = self._reader.read(upright)
@@ -120,7 +134,7 @@ def _read_log(path: Path) -> dict[str, dict[str, Any]]:
             if not line.endswith(b"\n"):
                 break
             row = orjson.loads(line)
-            done[row.pop("id")] = row
+            done[row.pop("key")] = row
             whole += len(line)
     with path.open("r+b") as file:
         file.truncate(whole)
