@@ -72,6 +72,29 @@ def test_rows_that_share_an_image_are_joined_and_equal_items_kept_once(tmp_path,
     assert len(list(merged(inputs["seed"], Merging(), join=False))) == 6
 
 
+def test_one_question_with_two_answers_stays_twice_and_is_counted(tmp_path):
+    answers = ("Yes", "no", "yes ", "maybe")  # the third is the first again
+    rows = [Sample(id=a, images=("a.png",), rounds=((qa(a, "Is it red?", a),),)) for a in answers]
+    write_samples(tmp_path / "in.jsonl", rows)
+    (joined,) = merged(tmp_path / "in.jsonl", counts := Merging())
+    assert [item.answer for item in joined.latest] == ["Yes", "no", "maybe"]
+    assert (counts.same_items, counts.other_answers) == (1, 2)
+
+
+def test_a_refusal_leaves_no_earlier_result_beside_it_and_no_input_is_overwritten(tmp_path, inputs):
+    out = tmp_path / "out"
+    STAGE.run(config(teacher=None), inputs, out)
+    lost = Sample(id="7", images=("blue.png",), caption="Blue.", rounds=((),))
+    write_samples(inputs["seed"], [lost])
+    with pytest.raises(UserError, match="no record is left"):
+        STAGE.run(config(teacher=None), inputs, out)
+    assert {file.name for file in out.glob("*.json*")} & {"seed.jsonl", "curation.json", "distribution.json"} == set()
+    inputs["seed"].rename(out / "seed.jsonl")
+    with pytest.raises(UserError, match="would be overwritten"):
+        STAGE.run(config(teacher=None), {**inputs, "seed": out / "seed.jsonl"}, out)
+    assert list(read_samples(out / "seed.jsonl")) == [lost]
+
+
 def test_every_record_and_item_is_accounted_for_and_completed(tmp_path, inputs):
     out = tmp_path / "out"
     result = STAGE.run(config(domains={"Shapes": ["llava+sharegpt4v"]}), inputs, out)
@@ -172,6 +195,15 @@ def test_an_entry_that_comes_twice_is_used_for_no_item_and_counted():
     assert done.counts == {
         "backfill_added": 1, "backfill_repeated": 1, "items_backfilled": 1, "items_not_backfilled": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(ChatFailure("timeout"), "timeout"), ("well", "unparsable"), ('{"items": []}', "unparsable")]
+)
+def test_a_record_lost_for_want_of_questions_says_why(answer, reason):
+    sample, teacher = Sample(id="s", images=(), caption="A cup.", rounds=((),)), Says(answer)
+    done = asyncio.run(curate(CuratorConfig(), sample, teacher, teacher))
+    assert (done.status, done.reason) == ("failed", f"questions_{reason}")
 
 
 @pytest.mark.parametrize("name", choices("curation"))

@@ -88,6 +88,7 @@ class _Books:
             },
             "relevance": {"judged": judged, "kept_share": self.work["matched"] / judged if judged else None},
             "captions_dropped": merging.captions_dropped,
+            "same_question_other_answer": merging.other_answers,
             "work": dict(sorted(self.work.items())),
             "prompt_version": PROMPT_VERSION,
         }  # fmt: skip
@@ -101,6 +102,12 @@ def run(config: CurationConfig, inputs: Mapping[str, Path], out_dir: Path) -> St
             records failed, or when none is left.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
+    files = {role: out_dir / f"{role}.jsonl" for role in ("seed", "eliminated")}
+    files |= {role: out_dir / f"{role}.json" for role in ("curation", "distribution")}
+    if inputs["seed"].resolve() in {file.resolve() for file in files.values()}:
+        raise UserError(f"{inputs['seed']} would be overwritten; choose another folder than {out_dir}")
+    for file in files.values():
+        file.unlink(missing_ok=True)  # a refusal leaves no earlier result beside it
     books = _Books()
     _prepare(config, inputs, out_dir, books)
     with Journal(out_dir / "journal.sqlite") as journal:
@@ -120,8 +127,6 @@ def run(config: CurationConfig, inputs: Mapping[str, Path], out_dir: Path) -> St
             status=3,
         )
     topics = _finish(config, out_dir)
-    files = {role: out_dir / f"{role}.jsonl" for role in ("seed", "eliminated")}
-    files |= {role: out_dir / f"{role}.json" for role in ("curation", "distribution")}
     write_json(files["distribution"], {**distribution(read_samples(files["seed"]), config.domains), **topics})
     write_json(files["curation"], {**ledger, **topics, "usage": usage})
     return StageResult(files, {**ledger, "usage": usage})

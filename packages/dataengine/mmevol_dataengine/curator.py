@@ -102,14 +102,23 @@ def _lifted(sample: Sample, config: CuratorConfig, counts: Counter[str]) -> Samp
 
 async def _match(sample: Sample, judge: Speaker, config: CuratorConfig) -> None:
     """Raise _Lost when the judge says that text and image do not match, or says nothing that can be read."""
-    try:
-        verdict = await ask(judge, prompts.match_prompt(sample, judge.sees_image), sample, Match, config.attempts)
-    except ChatFailure as failed:
-        raise _Lost("failed", f"match_{failed.reason}", failed.detail) from failed
-    if verdict is None:
-        raise _Lost("failed", "match_unparsable")
+    prompt = prompts.match_prompt(sample, judge.sees_image)
+    verdict = await _needed("match", judge, prompt, sample, Match, config.attempts)
     if verdict.match == "no":
         raise _Lost("eliminated", "irrelevant", verdict.reason)
+
+
+async def _needed(
+    what: str, voice: Speaker, prompt: str, sample: Sample, form: type[AnswerT], attempts: int
+) -> AnswerT:
+    """The answer that a record cannot do without. Raises _Lost, with the reason, when there is none to be had."""
+    try:
+        found = await ask(voice, prompt, sample, form, attempts)
+    except ChatFailure as failed:
+        raise _Lost("failed", f"{what}_{failed.reason}", failed.detail) from failed
+    if found is None:
+        raise _Lost("failed", f"{what}_unparsable")
+    return found
 
 
 def load(config: CuratorConfig, sample: Sample, sees_image: bool) -> tuple[Load, Load]:
@@ -169,11 +178,12 @@ class _Work:
         if not self.config.questions or not sample.caption:
             raise _Lost("eliminated", "no_questions")
         prompt = prompts.questions_prompt(sample, self.config.questions, self.teacher.sees_image)
-        found = await self._try("questions", prompt, sample, Questions)
-        pairs = [(item.question.strip(), item.answer.strip()) for item in found.items] if found else []
+        found = await _needed("questions", self.teacher, prompt, sample, Questions, self.config.attempts)
+        pairs = [(item.question.strip(), item.answer.strip()) for item in found.items]
         written = dict.fromkeys(pair for pair in pairs if all(pair))
         if not written:
             raise _Lost("failed", "questions_unparsable")
+        self.counts["questions_added"] += 1
         self.counts["items_written"] += len(written)
         name, version = self.teacher.name, prompts.PROMPT_VERSION
         items = tuple(

@@ -22,6 +22,7 @@ class Merging:
     items: int = 0
     same_items: int = 0
     captions_dropped: int = 0
+    other_answers: int = 0  # kept items whose question the record has with another answer, beside the first of them
 
 
 def merged(path: Path, counts: Merging, *, join: bool = True) -> Iterator[Sample]:
@@ -71,6 +72,7 @@ def _joined(rows: list[Sample], counts: Merging) -> Sample:
     counts.absorbed += len(rows) - 1
     counts.items += len(items)
     counts.same_items += len(items) - len(kept)
+    counts.other_answers += len(kept) - len({_plain(item.question) for item in kept})
     captions = list(dict.fromkeys(row.caption for row in rows if row.caption))
     counts.captions_dropped += max(0, len(captions) - 1)
     return replace(
