@@ -159,7 +159,7 @@ def _chi_square(graded: Sequence[Graded]) -> float:
 BENCHMARK = Benchmark(
     name="GQA",
     aliases=("GQA_TestDev_Balanced",),
-    version="2",  # 2: MMEvol's prompt is that of its LLaVA script
+    version="3",  # 2: MMEvol's prompt is that of its LLaVA script; 3: consistency, a blank split has no row
     rules=(VLMEVALKIT, VLMEVALKIT_02RC1, MMEVOL, OFFICIAL, LLAVA_SUBMISSION),
     load=load,
     prompt=mmevol_prompts.scripted,

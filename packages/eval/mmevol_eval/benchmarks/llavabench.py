@@ -59,7 +59,7 @@ def _columns(rows: Sequence[Graded]) -> dict[str, float]:
 
 BENCHMARK = Benchmark(
     name="LLaVABench",
-    version="1",
+    version="2",  # 2: a judge's `nan` or `inf` is no rating
     load=lambda path: read_items(path, need=("category", "caption", "gpt4_ans")),
     prompt=mmevol_prompts.plain,
     grade=grade,

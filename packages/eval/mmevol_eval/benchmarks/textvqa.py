@@ -27,7 +27,7 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
 BENCHMARK = Benchmark(
     name="TextVQA",
     aliases=("TextVQA_VAL",),
-    version="1",
+    version="2",  # 2: a blank split has no row
     load=read_items,
     prompt=mmevol_prompts.short,
     grade=grade,

@@ -128,7 +128,7 @@ def ascending(items: Sequence[Item]) -> list[Item]:
 def benchmark(name: str, **changes: Any) -> Benchmark:
     """A multiple-choice benchmark of the kit with nothing special about it; `changes` are fields of `Benchmark`."""
     fields: dict[str, Any] = {
-        "version": "2",  # 2: a judge call that failed is not read
+        "version": "3",  # 2: a judge call that failed is not read; 3: a blank split among others has no row
         "load": read_items,
         "prompt": mmevol_prompts.choice,
         "grade": grade,

@@ -144,8 +144,8 @@ def rouge_l(said: str, gold: str) -> float:
     for sentence in found:
         for other in wanted:
             shared.update(_common(sentence, other))
-    precision = len(shared) / len({word for sentence in wanted for word in sentence})
-    recall = len(shared) / len({word for sentence in found for word in sentence})
+    precision = len(shared) / len({word for sentence in found for word in sentence})
+    recall = len(shared) / len({word for sentence in wanted for word in sentence})
     return 2 * precision * recall / (precision + recall + ROUGE_FLOOR)
 
 
