@@ -46,6 +46,17 @@ def test_a_verdict_from_an_endpoint_is_kept_and_not_asked_again(tmp_path):
     assert requests[1] == requests[0]
 
 
+def test_judges_that_sample_otherwise_have_other_names_and_so_other_protocols(tmp_path):
+    names = []
+    with MockTeacher() as teacher:
+        for more in ({}, {"temperature": 0.0}, {"seed": 1}, {"max_tokens": 5}, {"extra": {"top_p": 0.9}}, {"rpm": 9e9}):
+            judge = judge_from(yaml_of(tmp_path, teacher.base_url, **more), tmp_path / "judge.sqlite")
+            names.append(judge.name)
+            judge.close()
+    assert all(name.startswith("mock/prompts-1/sampling-") for name in names)
+    assert len(set(names)) == 5 and names[0] == names[-1]  # how fast it is asked decides no verdict
+
+
 def test_a_dead_judge_stops_the_run(tmp_path):
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
         judge_from(yaml_of(tmp_path, "http://127.0.0.1:9/v1"), tmp_path / "judge.sqlite")

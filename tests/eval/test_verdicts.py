@@ -79,8 +79,17 @@ def test_a_verdict_belongs_to_a_model_and_a_version_of_the_prompts(tmp_path):
 
 def test_of_two_verdicts_on_the_same_reply_the_first_counts_for_both(tmp_path):
     one, two = (Verdicts(tmp_path / "v.sqlite", "m", "1") for _ in range(2))
-    assert one.get(b"k") is two.get(b"k") is None
-    assert (one.put(b"k", "7", "r", "A"), two.put(b"k", "7", "r", "B"), one.get(b"k")) == ("A", "A", "A")
+    for key, first in ((b"k", "A"), (b"l", "")):
+        assert one.get(key) is two.get(key) is None
+        assert (one.put(key, "7", "r", first), two.put(key, "7", "r", "B"), one.get(key)) == (first,) * 3
+
+
+def test_an_empty_verdict_is_kept_by_the_run_that_got_it_and_shared_with_none(tmp_path):
+    shared = tmp_path / "verdicts.sqlite"
+    with ModelServer(lambda body: "" if len(server.bodies) == 1 + GREETINGS else "B") as server:
+        first = [ask(tmp_path / "a", server.base_url, ["x"], shared)[0] for _ in range(2)]
+        second, usage = ask(tmp_path / "b", server.base_url, ["x"], shared)
+    assert (first, second, usage["shared"]) == ([[""], [""]], ["B"], 0)
 
 
 def test_a_file_that_is_none_is_refused_in_one_line(tmp_path):
@@ -158,7 +167,7 @@ def test_two_arms_that_are_graded_at_the_same_time_share_their_verdicts_and_each
         asked = sum(body["model"] == "referee" for body in server.bodies)
         assert start("c").wait(120) == 0  # an arm that comes later
         later = sum(body["model"] == "referee" for body in server.bodies) - asked
-    usages = [read_json(tmp_path / name / "judges.json")["referee/prompts-1"] for name in "abc"]
+    usages = [next(iter(read_json(tmp_path / name / "judges.json").values())) for name in "abc"]
     scores = [(tmp_path / name / "scores.json").read_bytes() for name in "abc"]
     assert scores[0] == scores[1] == scores[2]
     needed = 3 * len(questions(benchmarks))

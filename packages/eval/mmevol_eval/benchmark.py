@@ -89,15 +89,13 @@ class Graded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One call to the judge. `call` counts the calls for this item from 0."""
+    """One call to the judge. `call` counts the calls for this item from 0; how the judge samples is its own matter."""
 
     index: str
     call: int
     prompt: str
     system: str = ""
     images: Sequence[Image] = ()
-    temperature: float = 0.0
-    max_tokens: int = 2048
     reply: str = ""
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from mmevol_core.chat import ChatFailure, Endpoint, connect, system, user
 from mmevol_core.errors import UserError
-from mmevol_core.files import file_digest, read_jsonl
+from mmevol_core.files import digest, file_digest, read_jsonl
 from mmevol_core.images import ImagePolicy, prepare
 from mmevol_core.journal import Journal
 from mmevol_core.messages import Message, build
@@ -63,7 +63,7 @@ class ChatJudge:
     """
 
     def __init__(self, endpoint: Endpoint, journal: Path, verdicts: Path | None = None) -> None:
-        self.name = f"{endpoint.model}/prompts-{PROMPT_VERSION}"
+        self.name = f"{endpoint.model}/prompts-{PROMPT_VERSION}/sampling-{digest(_sampling(endpoint), 8)}"
         key = secret(endpoint.api_key_name, f"the judge {endpoint.model}") if endpoint.api_key_name else None
         self._endpoint = endpoint
         self._where = f"{endpoint.base_url} ({endpoint.model})"
@@ -96,6 +96,8 @@ class ChatJudge:
         known = self._verdicts.get(request)
         if known is None:
             told = (await self._asker.ask(turns, salt=question.call)).text
+            if not told:  # a server's hiccup may be one, and others need not live with it
+                return told
             return self._verdicts.put(request, question.index, question.reply, told)
         if self._journal.get(request) is None:
             self._shared.add(request)
@@ -132,6 +134,11 @@ class ChatJudge:
 
     def _wait(self, work: Coroutine[Any, Any, Value]) -> Value:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _sampling(endpoint: Endpoint) -> dict[str, Any]:
+    """What decides a judge's words beside its model and our prompts: verdicts that differ in it are not comparable."""
+    return endpoint.model_dump(mode="json", include={"temperature", "max_tokens", "seed", "extra"})
 
 
 def judge_from(text: str, journal: Path = Path("judge.sqlite"), verdicts: Path | None = None) -> Judge | None:

@@ -63,7 +63,8 @@ class Verdicts:
             self._db.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.Error as error:
             raise UserError(f"cannot write a verdict to {self._path}: {error}") from error
-        return self.get(request) or verdict
+        first = self.get(request)
+        return verdict if first is None else first
 
     def close(self) -> None:
         """Let go of the file."""

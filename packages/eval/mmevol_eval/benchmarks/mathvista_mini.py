@@ -47,7 +47,7 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
     elif _settled(item, reply):
         return Graded(item, 1.0, reply, "rule")
     for call in range(JUDGE_CALLS if judge else 0):
-        answer = judge.ask(question_about(item, reply, "extract", call, temperature=0.5 * call)) if judge else ""
+        answer = judge.ask(question_about(item, reply, "extract", call)) if judge else ""
         if rules == MMEVOL or f"{CALL_FAILED}." not in answer:  # the old copy takes any first reply
             return Graded(item, float(_right(item, answer, rules)), answer, "judge")
     return Graded(item, 0.0, "", "none")

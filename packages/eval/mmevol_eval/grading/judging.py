@@ -27,12 +27,12 @@ _INSTRUCTIONS = {
 }
 
 
-def question_about(item: Item, reply: str, kind: str, call: int, *, temperature: float = 0.0) -> Question:
+def question_about(item: Item, reply: str, kind: str, call: int) -> Question:
     """The judge's task for one reply to one item."""
     options = "\n".join(f"{letter}. {text}" for letter, text in item.options.items())
     parts = (_INSTRUCTIONS[kind], f"Question: {item.question}", f"Options:\n{options}" if options else "")
     prompt = "\n\n".join(part for part in (*parts, f"Reply: {reply}") if part)
-    return Question(index=item.index, call=call, prompt=prompt, reply=reply, temperature=temperature, max_tokens=128)
+    return Question(index=item.index, call=call, prompt=prompt, reply=reply)
 
 
 def rate_against(item: Item, reply: str, call: int) -> Question:
@@ -43,7 +43,7 @@ def rate_against(item: Item, reply: str, call: int) -> Question:
         f"<OR> joins alternatives. Write only the number.\n\nQuestion: {item.question}\n\n"
         f"Reference: {item.answer}\n\nReply: {reply}\n\nScore:"
     )
-    return Question(index=item.index, call=call, prompt=prompt, reply=reply, temperature=0.5 * call)
+    return Question(index=item.index, call=call, prompt=prompt, reply=reply)
 
 
 def rate_two(item: Item, reply: str) -> Question:
@@ -55,9 +55,7 @@ def rate_two(item: Item, reply: str) -> Question:
         f"Picture: {item.extra['caption']}\n\nQuestion: {item.question}\n\n"
         f"Answer 1: {item.extra['gpt4_ans']}\n\nAnswer 2: {reply}"
     )
-    return Question(
-        index=item.index, call=0, prompt=prompt, reply=reply, temperature=0.2, system="You judge answers with care."
-    )
+    return Question(index=item.index, call=0, prompt=prompt, reply=reply, system="You judge answers with care.")
 
 
 def grade_components(item: Item, reply: str) -> Question:

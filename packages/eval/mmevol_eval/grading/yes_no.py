@@ -28,7 +28,7 @@ def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
         return Graded(item, float(found == item.answer), found, "rule")
     if judge:
         for call in range(JUDGE_CALLS):
-            found = extract(judge.ask(question_about(item, reply, "yes_no", call, temperature=0.5 * call)), rules)
+            found = extract(judge.ask(question_about(item, reply, "yes_no", call)), rules)
             if found != UNKNOWN:
                 return Graded(item, float(found == item.answer), found, "judge")
     return Graded(item, 0.0, "", "none")
