@@ -60,9 +60,15 @@ def test_the_estimate_counts_pictures_judges_blind_tests_and_prices():
     assert apart.usd == pytest.approx(seeing.usd)
     tested = forecast(EvolveConfig(teacher=teacher, recipe={"blind_test": True}), [record(0)], 1000)
     assert tested.teacher.requests == 6000 + 1000 * 3 * 2  # each item of each round once more
-    text = "\n".join(apart.lines())
-    assert "stops it at 0.5 USD, after about" in text
+    _, teachers, judges = apart.lines()  # the judge's limit does not stop the teacher
+    assert teachers.startswith("evolve: the teacher at most") and "nothing stops it (set teacher.max_usd)" in teachers
+    assert (
+        judges.startswith("evolve: the judge at most") and "evolve.judge.max_usd stops it at 0.5 USD, after" in judges
+    )
     assert "nothing stops it (set teacher.max_usd)" in "\n".join(seeing.lines())
+    unpriced = TeacherConfig(base_url="http://localhost/v1", model="own")
+    *_, free = forecast(EvolveConfig(teacher=judge, judge=unpriced), [record(0)], 1000).lines()
+    assert "no price is set (evolve.judge.usd_per_m_prompt)" in free
 
 
 def test_the_estimate_of_a_long_file_is_taken_from_records_all_over_it(tmp_path):

@@ -32,8 +32,7 @@ class Forecast:
     records: int
     teacher: Estimate
     judge: Estimate | None
-    max_usd: float | None
-    paid: bool = True  # False: the scripted teacher
+    stops: tuple[str, ...]  # what stops the spending: of the teacher and, when there is one, of the judge
 
     @property
     def usd(self) -> float:
@@ -41,18 +40,27 @@ class Forecast:
         return self.teacher.usd + (self.judge.usd if self.judge else 0.0)
 
     def lines(self) -> list[str]:
-        """A line a model, then the money and what stops the spending."""
-        found = [f"{self.stage}: {self.records:,} records, the teacher at most {self.teacher}"]
+        """The records and the money, then a line a model with what stops its spending: each has a limit of its own."""
+        found = [
+            f"{self.stage}: {self.records:,} records, at most {self.usd:,.2f} USD when no answer has to be asked for"
+            " twice",
+            f"{self.stage}: the teacher at most {self.teacher}; {self.stops[0]}",
+        ]
         if self.judge:
-            found.append(f"{self.stage}: the judge at most {self.judge}")
-        if not self.usd:
-            unknown = "no price is set (teacher.usd_per_m_prompt), so no money is counted"
-            return [*found, f"{self.stage}: {unknown if self.paid else 'free'}"]
-        money = f"{self.stage}: at most {self.usd:,.2f} USD when no answer has to be asked for twice"
-        if self.max_usd is None:
-            return [*found, f"{money}; nothing stops it (set teacher.max_usd)"]
-        enough = "" if self.usd <= self.max_usd else f", after about {self.max_usd / self.usd:.0%} of the records"
-        return [*found, f"{money}; teacher.max_usd stops it at {self.max_usd:g} USD{enough}"]
+            found.append(f"{self.stage}: the judge at most {self.judge}; {self.stops[1]}")
+        return found
+
+
+def _stop(endpoint: TeacherConfig, key: str, said: Estimate) -> str:
+    """What stops the spending on one model; `key` is its section of the configuration."""
+    if endpoint.kind == "scripted":
+        return "free"
+    if not (endpoint.usd_per_m_prompt or endpoint.usd_per_m_completion):
+        return f"no price is set ({key}.usd_per_m_prompt), so no money is counted"
+    if endpoint.max_usd is None:
+        return f"nothing stops it (set {key}.max_usd)"
+    enough = "" if said.usd <= endpoint.max_usd else f", after about {endpoint.max_usd / said.usd:.0%} of the records"
+    return f"{key}.max_usd stops it at {endpoint.max_usd:g} USD{enough}"
 
 
 def forecast(config: EvolveConfig, samples: Iterable[Sample], records: int) -> Forecast:
@@ -81,10 +89,10 @@ def _forecast(
     scale = records / seen if seen else 0.0
     if judge is None:
         both = _said(teacher, writing + judging, scale)
-        return Forecast(stage, records, both, None, teacher.max_usd, teacher.kind == "endpoint")
-    limits = [limit for limit in (teacher.max_usd, judge.max_usd) if limit is not None]
+        return Forecast(stage, records, both, None, (_stop(teacher, "teacher", both),))
     written, judged = _said(teacher, writing, scale), _said(judge, judging, scale)
-    return Forecast(stage, records, written, judged, sum(limits) if limits else None)
+    stops = _stop(teacher, "teacher", written), _stop(judge, f"{stage}.judge", judged)
+    return Forecast(stage, records, written, judged, stops)
 
 
 def forecast_file(config: EvolveConfig | CurationConfig, path: Path) -> Forecast | None:
