@@ -159,7 +159,7 @@ def test_what_stops_the_run_in_the_middle_keeps_the_answers(tmp_path, said, hint
         broken = False
         replies, _ = ask_all(end, tmp_path / "j.sqlite", numbered(100))
     assert all(isinstance(reply, Reply) for reply in replies.values())
-    assert sum(server.asked.values()) == 100 + refused  # answered ones were not asked again
+    assert all(server.asked[question] == 1 for question in numbered(40))  # answered ones were not asked again
 
 
 def test_a_server_that_restarts_loses_no_row_whatever_the_number_of_attempts(tmp_path):
