@@ -11,7 +11,7 @@ from support.training_runs import folder, inputs, losses, tune
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
-from mmevol_train import finetune
+from mmevol_train import finetune, packing
 from mmevol_train.checkpoint import load
 
 
@@ -147,3 +147,25 @@ def test_gradient_checkpointing_changes_no_loss_and_no_gradient(base, tmp_path):
         finetune.run(tune(base[1], max_steps=3, gradient_checkpointing=on), inputs(base), folder(tmp_path, name))
     for mine, one in zip(losses(tmp_path / "checkpointed"), losses(tmp_path / "plain"), strict=True):
         assert mine == pytest.approx(one, rel=1e-6)
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_packing_is_checked_as_it_will_be_trained_and_a_leak_is_found_before_the_first_step(
+    base, tmp_path, monkeypatch
+):
+    """On the prepared model, on its device, in its precision: kernels of a GPU cannot be tried on a copy beside it."""
+    seen = []
+
+    def leaky(*inputs, cu_seq_lens_q=None, **options):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return packing.sdpa_attention_forward(*inputs, **options)
+
+    monkeypatch.setattr(packing, "segment_sdpa", leaky)
+    monkeypatch.setattr("transformers.masking_utils.find_packed_sequence_indices", lambda places: places * 0)
+    config = tune(base[1], batching="packed", pack_length=800, max_steps=1)
+    with pytest.raises(UserError, match="does not keep packed conversations apart"):
+        finetune.run(config, inputs(base), folder(tmp_path, "leak"))
+    assert not (tmp_path / "leak" / "metrics.jsonl").read_bytes()
+    seen.clear()
+    finetune.run(config.model_copy(update={"dtype": "bfloat16"}), inputs(base), folder(tmp_path, "bfloat16"))
+    assert set(seen) == {True}

@@ -8,6 +8,7 @@ its segments' squares and not the square of their sum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -114,13 +115,15 @@ def use_packing(model: Any) -> None:
         language.set_attn_implementation(SEGMENT_SDPA)
 
 
-def check_packing(model: Any, packed: dict[str, Any], padded: dict[str, Any], tolerance: float) -> float:
+def check_packing(
+    mean_loss: Callable[[dict[str, Any]], float], packed: dict[str, Any], padded: dict[str, Any], tolerance: float
+) -> float:
     """Compare the mean loss of one real batch packed and padded; return the difference.
 
     Raises:
         UserError: when they differ: then segments see each other, and training would be silently wrong.
     """
-    losses = [_mean_loss(model, dict(batch)) for batch in (packed, padded)]
+    losses = [mean_loss(dict(batch)) for batch in (packed, padded)]
     difference = abs(losses[0] - losses[1])
     if not difference <= tolerance * max(1.0, abs(losses[1])):
         raise UserError(
@@ -129,11 +132,3 @@ def check_packing(model: Any, packed: dict[str, Any], padded: dict[str, Any], to
             status=3,
         )
     return difference
-
-
-@torch.no_grad()
-def _mean_loss(model: Any, batch: dict[str, Any]) -> float:
-    positions, targets = batch.pop("positions"), batch.pop("targets")
-    inputs = {key: value for key, value in batch.items() if key not in ("tokens", "rows")}
-    logits = model(**inputs, use_cache=False).logits.flatten(0, 1)[positions]
-    return float(functional.cross_entropy(logits.float(), targets))

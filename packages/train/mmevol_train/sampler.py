@@ -6,6 +6,7 @@ another arm's number of tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,3 +94,19 @@ def plan(
             f"{len(lengths)} rows are too few for one step of {multiple} micro-batches of {batch_size} rows"
         )
     return Plan(batches[:whole], sum(map(len, batches[whole:])))
+
+
+class Listed:
+    """A batch sampler that repeats a list."""
+
+    batch_size = None
+    drop_last = False
+
+    def __init__(self, batches: list[list[int]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)

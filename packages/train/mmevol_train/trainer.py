@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
 from mmevol_core.tracking import Tracker
 from mmevol_train.checkpoint import keep, mark_complete
+from mmevol_train.collate import Collator
 from mmevol_train.config import TrainConfig
 from mmevol_train.engine import rank, world_size
 from mmevol_train.groups import Group
@@ -23,8 +24,11 @@ from mmevol_train.held_out import HeldOut
 from mmevol_train.images import Normalizer
 from mmevol_train.monitor import Meter
 from mmevol_train.needed import Needed, without_unused_layers
-from mmevol_train.sampler import Plan
+from mmevol_train.packing import check_packing
+from mmevol_train.sampler import Listed, Plan
 from mmevol_train.sharded import put, shard_without_gpu, whole
+
+log = logging.getLogger(__name__)
 
 LEARNED = "learned.safetensors"
 
@@ -42,6 +46,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         tracker: Tracker | None,
         meter: Meter,
         held_out: HeldOut | None = None,
+        padded: Collator | None = None,
         schedule_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -49,6 +54,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         self._config, self._groups, self._plan = config, groups, plan
         self._normalizer, self._tracker, self._meter = normalizer, tracker, meter
         self._held_out, self._schedule_steps = held_out, schedule_steps
+        self._padded = padded  # what packed batches are compared with, once
         self._held_out_loss: tuple[int, float] | None = None  # (step, loss) of the last one taken
         self._needed = Needed(self.model, self.model.get_output_embeddings())
 
@@ -56,7 +62,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         """Batches of the plan; accelerate deals them to the ranks in turn and skips those a checkpoint has seen."""
         workers = self._config.workers
         loader = DataLoader(
-            self.train_dataset, batch_sampler=_Listed(self._plan.batches), collate_fn=self.data_collator,
+            self.train_dataset, batch_sampler=Listed(self._plan.batches), collate_fn=self.data_collator,
             num_workers=workers, persistent_workers=workers > 0, pin_memory=torch.cuda.is_available(),
         )  # fmt: skip
         return self.accelerator.prepare(loader)
@@ -118,6 +124,9 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """One micro-batch forward and backward; what no loss reads is not computed."""
+        if self._padded is not None:
+            self._prove_packing(self._padded)
+            self._padded = None
         try:
             return super().training_step(*args, **kwargs)
         finally:
@@ -150,24 +159,42 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             self._tracker.log(step, values)
         self._meter.reset()
 
-    @torch.no_grad()
+    def _prove_packing(self, padded: Collator) -> None:
+        """Packed and padded, the run's first batch has one loss; all ranks work on it, where and as they will train."""
+        rows = [self.train_dataset[row] for row in self._plan.batches[0]]
+        tolerance = 1e-5 if self._config.dtype == "float32" and self.args.device.type == "cpu" else 2e-2
+        self.model_wrapped.eval()
+        batches = (self.data_collator(rows), padded(rows))
+        difference = check_packing(lambda batch: float(torch.divide(*self._summed_loss(batch))), *batches, tolerance)
+        self.model_wrapped.train()
+        if rank() == 0:
+            log.info("first batch: packed and padded loss differ by %.1e", difference)
+
     def _take_held_out_loss(self, held_out: HeldOut) -> float:
         """Mean over all supervised tokens of the rows held out; all ranks work on it and get the same number."""
         model = self.model_wrapped
         model.eval()
         found = torch.zeros(2, dtype=torch.float64, device=self.args.device)  # sum of losses, tokens
         for rows, counts in held_out.dealt(rank(), world_size()):
-            batch = self._ready(self.data_collator([self.train_dataset[row] for row in rows]))
-            self._needed.positions, targets = batch.pop("positions"), batch.pop("targets")
-            with self.compute_loss_context_manager():
-                logits = model(**batch, use_cache=False).logits
-            total = functional.cross_entropy(logits.float(), targets, reduction="sum")
+            summed = self._summed_loss(self.data_collator([self.train_dataset[row] for row in rows]))
             if counts:
-                found += torch.stack([total.double(), torch.tensor(float(len(targets)), device=total.device)])
-        self._needed.positions = None
+                found += summed
         model.train()
         total, tokens = self.accelerator.reduce(found, "sum").tolist()
         return float(total / tokens)
+
+    @torch.no_grad()
+    def _summed_loss(self, batch: dict[str, Any]) -> torch.Tensor:
+        """(sum of the losses, supervised tokens) of a batch as a collator makes it, as float64 on the device."""
+        batch = self._ready(batch)
+        self._needed.positions, targets = batch.pop("positions"), batch.pop("targets")
+        try:
+            with self.compute_loss_context_manager():
+                logits = self.model_wrapped(**batch, use_cache=False).logits
+        finally:
+            self._needed.positions = None
+        total = functional.cross_entropy(logits.float(), targets, reduction="sum")
+        return torch.stack([total.double(), torch.tensor(float(len(targets)), device=total.device).double()])
 
     @property
     def _last_rates(self) -> list[dict[str, Any]]:
@@ -235,19 +262,3 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             loss = loss if step == self.state.global_step else None
             mark_complete(folder, self.state.global_step, self.args.world_size, loss)
             keep(folder.parent, self._config.keep_checkpoints)
-
-
-class _Listed:
-    """A batch sampler that repeats a list."""
-
-    batch_size = None
-    drop_last = False
-
-    def __init__(self, batches: list[list[int]]) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches)
-
-    def __len__(self) -> int:
-        return len(self._batches)

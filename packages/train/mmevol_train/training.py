@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmevol_core.errors import UserError
 from mmevol_core.progress import Progress
 from mmevol_core.stage import StageResult
@@ -28,7 +26,7 @@ from mmevol_train.held_out import held_out, split
 from mmevol_train.images import Normalizer
 from mmevol_train.launch import STOPPED
 from mmevol_train.monitor import Meter
-from mmevol_train.packing import PackedCollator, check_packing, use_packing
+from mmevol_train.packing import PackedCollator, use_packing
 from mmevol_train.rows import Reading
 from mmevol_train.sampler import Plan, plan
 from mmevol_train.sharded import layer_classes
@@ -67,7 +65,10 @@ def train(
     previous = checkpoint.latest(work, clean=rank() == 0, ranks=world_size())
     wait()
     rows = Conversations(corpus, images, reading, config.image_cache_mb)
-    collator = _collator(config, model, processor, reading, [rows[index] for index in order.batches[0]])
+    blank = blank_row(int(processor.image_token_id), reading)
+    padded = Collator(processor.tokenizer.pad_token_id, blank)
+    if packs := config.batching == "packed":
+        use_packing(model.get_base_model() if config.lora is not None else model)
     aside = held_out(corpus.lengths, config)
     with (
         Progress(private(out_dir), stage, steps, "steps") as progress,
@@ -78,7 +79,8 @@ def train(
             config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker,
             meter=Meter(config, model.config, corpus), held_out=aside, schedule_steps=planned, model=model,
             args=arguments(config, work, steps, layer_classes(model), planned), train_dataset=rows,
-            data_collator=collator, callbacks=[watch],
+            data_collator=PackedCollator(blank) if packs else padded, padded=padded if packs else None,
+            callbacks=[watch],
         )  # fmt: skip
         with stops_politely(watch):
             trainer.train(resume_from_checkpoint=str(previous) if previous else None)
@@ -153,28 +155,6 @@ def adapted(model: Any, config: TrainConfig) -> Any:
         target_modules=rf".*language_model\..*\.({names})",
     )  # fmt: skip
     return peft.get_peft_model(model, shape)
-
-
-def _collator(
-    config: TrainConfig, model: Any, processor: Any, reading: Reading, rows: list[dict[str, Any]]
-) -> Collator | PackedCollator:
-    """How rows become batches; packing first proves on `rows`, the first batch, that it changes nothing."""
-    blank = blank_row(int(processor.image_token_id), reading)
-    padded = Collator(processor.tokenizer.pad_token_id, blank)
-    if config.batching == "padded":
-        return padded
-    inner = model.get_base_model() if config.lora is not None else model
-    use_packing(inner)
-    packed, normalizer = PackedCollator(blank), _normalizer(processor)
-    batches = [packed(rows), padded(rows)]
-    for batch in batches:
-        if "pixel_values" in batch:
-            batch["pixel_values"] = normalizer(batch["pixel_values"]).to(inner.dtype)
-    tolerance = 1e-5 if inner.dtype == torch.float32 and not torch.cuda.is_available() else 2e-2
-    difference = check_packing(inner.eval(), batches[0], batches[1], tolerance)
-    if rank() == 0:
-        log.info("first batch: packed and padded loss differ by %.1e", difference)
-    return packed
 
 
 def reading_of(config: TrainConfig, stage: str, processor: Any) -> Reading:
