@@ -177,6 +177,13 @@ def test_hostile_replies_end_soon(text, size):
     assert time.process_time() - begin < 2
 
 
+@pytest.mark.parametrize("remark", ["_ ", "p1 ", "the answer ", ". ", "I would ", "\n", '"a", '])
+def test_hostile_remarks_after_the_list_end_soon(remark):
+    begin = time.process_time()
+    assert parse_scores(json.dumps([corpus.score()]) + "\n" + remark * (100_000 // len(remark))) is not None
+    assert time.process_time() - begin < 2
+
+
 def test_a_list_begun_again_is_read_once():
     first, second = corpus.item(), corpus.item("What is right?", "The cat.")
     half = json.dumps([first, second], indent=2)

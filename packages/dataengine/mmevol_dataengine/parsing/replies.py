@@ -16,6 +16,7 @@ from mmevol_dataengine.parsing.lexis import (
     skip,
 )
 from mmevol_dataengine.parsing.reader import Block, read_block
+from mmevol_dataengine.parsing.retractions import RETRACTED
 
 _THINK = "think|thinking|thought|thoughts|reasoning|analysis|reflection|scratchpad|draft|planning|internal"
 _EVENT = re.compile(
@@ -50,14 +51,6 @@ _PRODUCT = re.compile(
     r"\b(final|revised|corrected|rewritten|evolved|rewrites?|improved|updated|new|output|result|fixed|after)\b"
     r"|最终|改写|修正",
     re.IGNORECASE,
-)
-_RETRACTED = re.compile(
-    r"\b(ignore|disregard|discard|scrap)\b.{0,40}\b(above|that|this|previous|it|draft)\b"
-    r"|\b(above|that|this)\b.{0,20}\b(is|was|are|were) (wrong|incorrect|(only |just )?an? (example|draft))"
-    r"|\b(final|revised|corrected|updated|improved|better|here (is|are))\b[^\n.!?]{0,60}:\s*(```\w*)?\s*[\[{]?\s*$"
-    r"|(?<!~)~~\s*$|\bnot (the )?final\b|\bon (second thought|reflection)\b"
-    r"|\bshould (rather |actually )?(be|have been) \d",
-    re.IGNORECASE | re.DOTALL,
 )
 _MAX_TRIES = 200
 
@@ -144,7 +137,7 @@ def _label(lead: str) -> str:
 
 def choose(reply: Reply) -> tuple[list[Block], list[str]] | None:
     """Keep the blocks that are the answer, with their leads; None when the reply takes them back."""
-    if _RETRACTED.search(reply.tail):
+    if RETRACTED.search(reply.tail):
         return None
     kept = list(zip(reply.blocks, reply.leads, strict=True))
     for number in range(len(kept) - 1, 0, -1):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import islice
 
 from mmevol_dataengine.parsing.lexis import (
     CLOSE_LIST,
@@ -155,9 +156,8 @@ def _balanced(text: str, start: int, end: int, inner: list[int], mark: str) -> b
 
 def _is_list(raw: str, closers: str) -> bool:
     """Is the repaired text a list that lost its brackets: `one", "two`, not `he said "one", "two"`?"""
-    return _NUMBER_ALONE.match(raw) is not None or any(
-        found[0][0] in closers and not _quoting(raw[: found.start()], closers) for found in _NEXT.finditer(raw)
-    )
+    places = islice((found for found in _NEXT.finditer(raw) if found[0][0] in closers), 20)  # hostile texts have more
+    return _NUMBER_ALONE.match(raw) is not None or any(not _quoting(raw[: each.start()], closers) for each in places)
 
 
 def _quoting(before: str, closers: str) -> bool:
