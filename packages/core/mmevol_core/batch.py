@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from mmevol_core.asker import Asker
-from mmevol_core.batch_files import PATH, RETRYABLE, Draft, Job, close_book, open_book, read_line
+from mmevol_core.batch_files import PATH, RETRYABLE, Draft, Job, close_book, find_tagged, open_book, read_line
 from mmevol_core.endpoint import BatchSettings, Endpoint
 from mmevol_core.errors import UserError
 from mmevol_core.journal import Attempt, Journal
@@ -166,7 +166,7 @@ class BatchChat(Asker):
     async def _adopt(self) -> None:
         """Find the ids of jobs whose submission was not noted; drop those that never reached the server."""
         lost = {job.tag: job for job in self._jobs if job.id is None}
-        for tag, batch in (await self._found(set(lost))).items():
+        for tag, batch in (await find_tagged(self._client, set(lost))).items():
             job = lost.pop(tag)
             job.id, job.submitted = batch.id, float(batch.created_at)
         for job in lost.values():
@@ -176,18 +176,6 @@ class BatchChat(Asker):
             self._adopted.add(job.tag)
             self._budget.purse.held += job.usd
         self._book.note()
-
-    async def _found(self, tags: set[str]) -> dict[str, Batch]:
-        """Batches on the server that were submitted with these tags."""
-        found: dict[str, Batch] = {}
-        if tags:
-            async for batch in self._client.batches.list(limit=100):
-                tag = (batch.metadata or {}).get("tag", "")
-                if tag in tags:
-                    found[tag] = batch
-                if len(found) == len(tags):
-                    break
-        return found
 
     async def _serve(self) -> None:
         """Submit what is due, look at what is under way, for ever."""
@@ -234,7 +222,7 @@ class BatchChat(Asker):
                 if attempt == RETRIES:
                     raise
                 await asyncio.sleep(min(0.5 * 2**attempt, 8.0))
-                if found := await self._found({job.tag}):
+                if found := await find_tagged(self._client, {job.tag}):
                     return found[job.tag]
         raise AssertionError("unreachable")
 

@@ -1,4 +1,4 @@
-"""What batches leave beside the journal: input files being filled, and the note of what is under way."""
+"""What batches leave beside the journal: input files being filled, and the note of what is under way; their lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -15,6 +15,10 @@ from mmevol_core.endpoint import BatchSettings, Endpoint
 from mmevol_core.files import read_json, write_json
 from mmevol_core.journal import Attempt
 from mmevol_core.messages import NO_STRUCTURE, Request, read_completion, refuses_structure, too_long
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from openai.types import Batch
 
 PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 RETRYABLE = {"batch_expired", "batch_cancelled", "batch_missing", "not_json", "http_408", "http_409", "http_429"}
@@ -108,6 +112,19 @@ def close_book(book: Book) -> None:
     book.clients -= 1
     if not book.clients:
         _OPEN.pop(book.path, None)
+
+
+async def find_tagged(client: AsyncOpenAI, tags: set[str]) -> dict[str, Batch]:
+    """Batches on the server that were submitted with these tags."""
+    found: dict[str, Batch] = {}
+    if tags:
+        async for batch in client.batches.list(limit=100):
+            tag = (batch.metadata or {}).get("tag", "")
+            if tag in tags:
+                found[tag] = batch
+            if len(found) == len(tags):
+                break
+    return found
 
 
 def read_line(line: bytes, job: Job, endpoint: Endpoint) -> Attempt | None:
