@@ -1,5 +1,6 @@
 """The official package beside us: same numbers, same verdicts. The slow tests need `make vlmeval-env`."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from support import official_data, tiny_llava
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl, write_jsonl
-from mmevol_eval.backends import vlmeval
+from mmevol_eval.backends import process, vlmeval
 from mmevol_eval.backends.known import RULES, OfficialConfig
 from mmevol_eval.backends.vlmeval import BackendConfig, Stored
 from mmevol_eval.data import BenchmarksConfig, prepare
@@ -107,6 +108,16 @@ def test_a_benchmark_has_the_packages_name_under_any_of_ours():
     ]
 
 
+ANSWERING = """
+import json, sys
+from pathlib import Path
+request = json.loads(Path(sys.argv[2]).read_text())
+for name, files in request["datasets"].items():
+    answer = Path(request["work"]) / "answers" / f"{name}.json"
+    if not answer.exists():
+        answer.write_text(json.dumps({"made_from": files["made_from"]}))
+        print(name)
+"""
 NAMES = ("MME", "MMStar", "HallusionBench")
 STAGE = {"names": NAMES, "max_new_tokens": 3, "resamples": 50, "probes": False}
 
@@ -126,6 +137,9 @@ def test_in_a_run_the_package_asks_and_scores_and_goes_on_after_the_last_whole_b
     evaluate(config, inputs, tmp_path)
     entries = read_json(tmp_path / "scores.json")["benchmarks"]
     assert {name: entry["protocol"]["rules"] for name, entry in entries.items()} == dict.fromkeys(NAMES, RULES)
+    assert entries["MME"]["protocol"]["decoding"] == {
+        "beams": 1, "max_new_tokens": 3, "sampling": False, "precision": "float32",
+    }  # fmt: skip
     rows = list(read_jsonl(tmp_path / "items.jsonl"))
     assert {(row["benchmark"], row["index"], row["prediction"]) for row in rows} == {
         (row["benchmark"], row["index"], row["prediction"]) for row in read_jsonl(tmp_path / "predictions.jsonl")
@@ -156,6 +170,39 @@ def test_in_a_run_the_package_gives_our_answers_the_scores_that_our_rules_give_t
         protocol = theirs["benchmarks"][name]["protocol"]
         assert (protocol["rules"], protocol["prompts"]) == (RULES, "vlmevalkit")
         assert protocol["decoding"] == mine["benchmarks"][name]["protocol"]["decoding"]
+
+
+def test_an_answer_that_was_kept_belongs_to_the_same_replies_data_judge_and_checkpoint(tmp_path):
+    """The driver is a program of ours here: it answers what has no answer, and says which."""
+    python = tmp_path / "environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!{sys.executable}\n{ANSWERING}")
+    python.chmod(0o755)
+    files = {role: tmp_path / f"{role}.jsonl" for role in ("data", "predictions", "judge")}
+    for path in files.values():
+        path.write_text("1\n")
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "weights").write_text("1")
+
+    def answered(beams=1):
+        request = {"datasets": {"POPE": files}, "checkpoint": checkpoint, "decoding": {"beams": beams}}
+        work = process.folder_of(tmp_path / "work", keep=True)
+        process.run(OfficialConfig(environment=tmp_path / "environment"), work, request, process.unwatched)
+        return (work / process.LOG).read_text().split()
+
+    assert (answered(), answered()) == (["POPE"], [])
+    for path in (*files.values(), checkpoint / "weights"):
+        path.write_text("2, other\n")
+        assert (answered(), answered()) == (["POPE"], []), path
+    assert (answered(beams=2), answered(beams=2)) == (["POPE"], [])
+
+
+def test_threads_are_told_to_the_package_and_are_no_part_of_the_protocol():
+    for threads in (1, 2):
+        told = BackendConfig(threads=threads)
+        assert told.decoding == {"beams": 1, "max_new_tokens": 20, "sampling": False}
+        assert told.told["threads"] == threads
 
 
 def test_in_a_run_a_missing_package_stops_before_anything_is_asked(inputs, tmp_path):

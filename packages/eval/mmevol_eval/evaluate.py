@@ -17,6 +17,7 @@ import numpy as np
 from mmevol_core.files import write_json, write_jsonl
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval import probes
+from mmevol_eval.answering import Collected
 from mmevol_eval.benchmark import Graded
 from mmevol_eval.clean import Contaminated, clean_score, read_contaminated
 from mmevol_eval.headlines import Row
@@ -41,7 +42,7 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
     listed = read_contaminated(contaminated) if contaminated else Contaminated()
     with closing(_marker(config, tasks, inputs, out_dir)) as marker:
         collected = marker.collect()
-        scores, rows = score(tasks, collected.answers, config, marker, listed)
+        scores, rows = score(tasks, collected, config, marker, listed)
         usage = marker.usage
     if collected.probe:
         scores["gates"] |= probes.measure(collected.probe, collected.answers)
@@ -66,14 +67,15 @@ def _marker(config: EvaluateConfig, tasks: Sequence[Task], inputs: Mapping[str, 
 
 
 def score(
-    tasks: Sequence[Task], answers: Answers, config: EvaluateConfig, marker: Marker, contaminated: Contaminated
+    tasks: Sequence[Task], collected: Collected, config: EvaluateConfig, marker: Marker, contaminated: Contaminated
 ) -> tuple[dict[str, Any], list[Row]]:
     """Grade the answers and state the scores; also the rows of `items.jsonl`."""
+    answers = collected.answers
     benchmarks: dict[str, Any] = {}
     all_rows: list[Row] = []
     for task in tasks:
-        real = marker.mark(task, REAL)
-        blind = marker.mark(task, BLIND).graded if config.blind else None
+        real = marker.mark(task, REAL, collected)
+        blind = marker.mark(task, BLIND, collected).graded if config.blind else None
         rows = _rows(task, real.graded, blind, answers)
         all_rows += rows
         entry = _entry(task, real, rows, config) | {"failed": _failed(task, answers, REAL)}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mmevol_eval.answering import Collected, collect, refuse_failures
 from mmevol_eval.benchmark import Graded
 from mmevol_eval.judges import Judges
-from mmevol_eval.protocol import Protocol as Rules
+from mmevol_eval.protocol import Protocol
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.tasks import Task
 
@@ -27,20 +28,20 @@ class Marks:
 
     graded: Sequence[Graded]
     scores: Mapping[str, float]
-    protocol: Rules
+    protocol: Protocol
     recount: bool = True
     more: Mapping[str, Any] | None = None
 
 
-class Marker(Protocol):
+class Marker(typing.Protocol):
     """One way to answer and grade; made before anything is asked, so that it can refuse what it lacks."""
 
     def collect(self) -> Collected:
         """Every answer; UserError when nobody can give them, or too many are missing."""
         ...
 
-    def mark(self, task: Task, run: str) -> Marks:
-        """Verdicts on the answers of one run, `real` or `blind`."""
+    def mark(self, task: Task, run: str, collected: Collected) -> Marks:
+        """Verdicts on one run, `real` or `blind`, of what `collect` gave."""
         ...
 
     @property
@@ -68,26 +69,25 @@ class Own:
 
     def collect(self) -> Collected:
         """Ask the checkpoint or the endpoint."""
-        self._collected = collect(self._config, self._tasks, self._inputs, self._out)
-        refuse_failures(self._collected.answers, self._config)
-        return self._collected
+        collected = collect(self._config, self._tasks, self._inputs, self._out)
+        refuse_failures(collected.answers, self._config)
+        return collected
 
-    def mark(self, task: Task, run: str) -> Marks:
+    def mark(self, task: Task, run: str, collected: Collected) -> Marks:
         """Grade what was answered."""
         name, judge = task.rules.name, self._judges.of(task)
-        answers = self._collected.answers
-        replies = {item.index: answers[run, name, item.index].text for item in task.items}
+        replies = {item.index: collected.answers[run, name, item.index].text for item in task.items}
         graded = task.rules.grade_all(task.items, replies, task.profile, judge)
-        protocol = Rules(
+        made_by = Protocol(
             benchmark=name,
             version=task.rules.version,
             rules=task.profile,
             data=task.data,
             prompts=task.settings.prompts or self._config.prompts,
             judge=judge.name if judge else "none",
-            decoding={**self._collected.decoding, "max_new_tokens": task.settings.max_new_tokens},
+            decoding={**collected.decoding, "max_new_tokens": task.settings.max_new_tokens},
         )
-        return Marks(graded, task.rules.scores(graded, task.scoring), protocol)
+        return Marks(graded, task.rules.scores(graded, task.scoring), made_by)
 
     @property
     def usage(self) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class Protocol:
     """Everything that may change a score besides the model.
 
     `data` is a hash of the benchmark's files, `judge` the judge's name (`none` without one), `decoding` whatever the
-    model's engine was told: beams, temperature, longest answer, batch size, precision.
+    model's engine was told: beams, temperature, longest answer, precision; not the batch size or threads, which change
+    no answer.
     """
 
     benchmark: str

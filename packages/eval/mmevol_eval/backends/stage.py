@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.tasks import Task
 
 FOLDER = "official"  # below the stage's folder: the package's own files
+
+
+Results = dict[str, dict[str, dict[str, Any]]]  # by run and benchmark
+
+
+@dataclass(frozen=True)
+class Scored(Collected):
+    """Answers with what the package made of them."""
+
+    results: Results
 
 
 class Official:
@@ -42,8 +52,6 @@ class Official:
         backend.python  # noqa: B018 - is it there?
         self._config, self._backend, self._tasks, self._inputs = config, backend, tasks, inputs
         self._out = out_dir
-        self._results: dict[str, dict[str, dict[str, Any]]] = {}  # by run and benchmark
-        self._decoding: Mapping[str, Any] | None = None  # of our engine, when it asked
 
     def collect(self) -> Collected:
         """Have the package ask and score; or ask, and have it score."""
@@ -51,22 +59,23 @@ class Official:
             return self._driven()
         collected = collect(self._config, self._tasks, self._inputs, self._out)
         refuse_failures(collected.answers, self._config)
-        self._decoding = collected.decoding
+        results: Results = {}
         for run in (REAL, BLIND) if self._config.blind else (REAL,):
             stored = [self._stored(task, run, collected) for task in self._tasks]
             with self._progress(f"official package scores ({run})") as progress:
                 folder = self._out / FOLDER / run
-                self._results[run] = score_all(stored, folder, self._backend, progress.update, keep=True)
-        return collected
+                results[run] = score_all(stored, folder, self._backend, progress.update, keep=True)
+        return Scored(**vars(collected), results=results)
 
-    def mark(self, task: Task, run: str) -> Marks:
+    def mark(self, task: Task, run: str, collected: Collected) -> Marks:
         """The package's verdicts in our order."""
-        found = self._results[run][task.rules.name]
+        assert isinstance(collected, Scored)
+        found = collected.results[run][task.rules.name]
         verdicts = {row["index"]: row for row in found["items"]}
         graded = [_graded(item, verdicts[item.index]) for item in task.items]
         protocol = Protocol(**found["protocol"])
-        if self._decoding is not None:
-            decoding = {**self._decoding, "max_new_tokens": task.settings.max_new_tokens}
+        if not self._backend.asks:
+            decoding = {**collected.decoding, "max_new_tokens": task.settings.max_new_tokens}
             protocol = replace(protocol, prompts=task.settings.prompts or self._config.prompts, decoding=decoding)
         more = {key: found[key] for key in ("guessed", "seconds") if found.get(key)}
         return Marks(graded, found["scores"], protocol, recount=False, more=more)
@@ -91,16 +100,11 @@ class Official:
         paths = {task.rules.name: task.path for task in self._tasks}
         with self._progress("official package asks") as progress:
             work = self._out / FOLDER / REAL
-            self._results[REAL] = drive_files(self._inputs["checkpoint"], paths, work, told, progress.update, keep=True)
-        answers = dict(self._replies())
+            results = drive_files(self._inputs["checkpoint"], paths, work, told, progress.update, keep=True)
+        answers = dict(_replies(results))
         log = self._out / LOG
         write_jsonl(log, _lines(answers))
-        return Collected(answers, told.decoding, log, None)
-
-    def _replies(self) -> Iterable[tuple[Place, Answer]]:
-        for name, found in self._results[REAL].items():
-            for row in read_jsonl(Path(found["predictions"])):
-                yield (REAL, name, str(row["index"])), Answer(row["prediction"], None)
+        return Scored(answers, told.decoding, log, None, {REAL: results})
 
     def _stored(self, task: Task, run: str, collected: Collected) -> Stored:
         name = task.rules.name
@@ -119,6 +123,12 @@ class Official:
 
 def _graded(item: Item, verdict: Mapping[str, Any]) -> Graded:
     return Graded(item, verdict["score"], verdict["parsed"], verdict["method"])
+
+
+def _replies(results: Mapping[str, Mapping[str, Any]]) -> Iterable[tuple[Place, Answer]]:
+    for name, found in results.items():
+        for row in read_jsonl(Path(found["predictions"])):
+            yield (REAL, name, str(row["index"])), Answer(row["prediction"], None)
 
 
 def _lines(answers: Mapping[Place, Answer]) -> Iterable[dict[str, Any]]:

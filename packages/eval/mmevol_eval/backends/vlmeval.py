@@ -36,9 +36,14 @@ class BackendConfig(OfficialConfig):
     device: str = "cpu"  # auto: a GPU where there is one
 
     @property
-    def decoding(self) -> dict[str, Any]:
+    def told(self) -> dict[str, Any]:
         """What the model class is told."""
         return self.model_dump(include={"beams", "max_new_tokens", "threads", "device"})
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """What of it decides an answer; the model says with which precision it went about it."""
+        return {"beams": self.beams, "max_new_tokens": self.max_new_tokens, "sampling": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +176,13 @@ def drive_files(
         raise UserError(f"the official package reads TSVs; {', '.join(folders)} is a folder")
     work = folder_of(work, keep=keep)
     datasets = {found[name][1]: {"data": path.resolve()} for name, path in paths.items()}
-    request = {"checkpoint": checkpoint.resolve(), "decoding": config.decoding, "datasets": datasets}
+    request = {"checkpoint": checkpoint.resolve(), "decoding": config.told, "datasets": datasets}
     answers = run(config, work, request, watch)
     results = {}
     for name, (rules, theirs) in found.items():
         part = answers[theirs]
-        protocol = _protocol(rules, paths[name], part["version"], None, config.decoding)
+        decoding = {**config.decoding, "precision": part["precision"]}
+        protocol = _protocol(rules, paths[name], part["version"], None, decoding)
         seconds = {key: part[key] for key in ("wall_s", "cpu_s", "score_wall_s", "score_cpu_s")}
         results[rules.name] = result(rules, part, protocol) | {"seconds": seconds, "predictions": part["predictions"]}
     return results

@@ -25,6 +25,7 @@ def build(checkpoint: str, decoding: Mapping[str, Any]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.replies: list[str] = []
+            self.precision = network.precision
 
         def generate_inner(self, message: Sequence[Part], dataset: str | None = None) -> str:
             self.replies.append(network.answer(message))
@@ -59,6 +60,11 @@ class Network:
             "eos_token_id": ends,
             "pad_token_id": ends[0],
         }
+
+    @property
+    def precision(self) -> str:
+        """Type of the weights: `float32`, `bfloat16`."""
+        return str(self._dtype).removeprefix("torch.")
 
     def answer(self, message: Sequence[Part]) -> str:
         """What the checkpoint says, without special tokens."""

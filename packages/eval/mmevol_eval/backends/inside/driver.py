@@ -91,6 +91,9 @@ class Judge:
         return call
 
 
+_declared: list[Any] = []  # torch's operators of ours: they are declared as long as these live
+
+
 def _replace(module: str, name: str, change: Callable[[Any], Any]) -> None:
     found = importlib.import_module(module)
     setattr(found, name, change(getattr(found, name)))
@@ -111,7 +114,7 @@ def load_package() -> str:
         library = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        load_package.library = library  # type: ignore[attr-defined]  # declared as long as it lives
+        _declared.append(library)
         importlib.import_module("torchvision")
     importlib.import_module("vlmeval.dataset")
     for name in ("smp", "smp.log"):
@@ -182,7 +185,7 @@ def ask_checkpoint(dataset: Any, model: Any, folder: Path) -> tuple[Path, dict[s
     replies = folder / f"{name}.predictions.jsonl"
     replies.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     file = importlib.import_module("vlmeval.smp").get_pred_file_path(str(folder), "checkpoint", name)
-    return Path(file), {"predictions": str(replies), **took}
+    return Path(file), {"predictions": str(replies), "precision": model.precision, **took}
 
 
 def main(arguments: list[str]) -> None:
@@ -199,8 +202,7 @@ def main(arguments: list[str]) -> None:
     judge.connect()
     model = None
     for name, files in request["datasets"].items():
-        answer = work / "answers" / f"{name}.json"
-        if answer.exists():  # by an earlier process with the same request
+        if (work / "answers" / f"{name}.json").exists():  # by an earlier process, from the same
             continue
         if "checkpoint" in request and model is None:
             model = importlib.import_module("checkpoint_class").build(request["checkpoint"], request["decoding"])
@@ -224,7 +226,9 @@ def answer_one(name: str, files: Mapping[str, str], model: Any, judge: Judge, wo
     took = {"score_wall_s": time.perf_counter() - wall, "score_cpu_s": time.process_time() - cpu}
     version = importlib.metadata.version("ms-vlmeval")
     part = work / "answers" / f"{name}.part"
-    part.write_text(json.dumps({"version": version, **found, **took}), encoding="utf-8")
+    part.write_text(
+        json.dumps({"version": version, "made_from": files["made_from"], **found, **took}), encoding="utf-8"
+    )
     part.replace(part.with_suffix(".json"))
 
 
