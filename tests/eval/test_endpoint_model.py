@@ -188,9 +188,10 @@ def test_predict_and_score_on_the_command_line(benchmarks, tmp_path):
     with ModelServer() as server:
         model = tmp_path / "served.yaml"
         model.write_text(f"base_url: {server.base_url}\nmodel: m\n")
-        for name in (model, f"{server.base_url}#m"):
+        for name, said in ((model, 0), (f"{server.base_url}#m", 1)):
             done = mmevol("predict", *data, "--model", name, "--out", out)
-            assert (done.returncode, done.stderr) == (0, "")
+            assert (done.returncode, done.stderr.count("answers are those given before")) == (0, said)
+            assert done.stderr.count("\n") == said
         asked = len(server.bodies)
     assert asked == len({(texts(body), *pictures(body)) for body in server.bodies})  # the second run asked nothing
     done = mmevol("score", *data, "--predictions", out, "--out", tmp_path / "pope.json")

@@ -18,7 +18,7 @@ from support.prompts import answers, picture, prompts
 
 from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Message
-from mmevol_eval.models import Prompt, decoding_of, pictures
+from mmevol_eval.models import Prompt, decoding_of, local, pictures
 from mmevol_eval.models.decoding import Decoder
 from mmevol_eval.models.local import LocalModel
 from mmevol_eval.models.pictures import Picture
@@ -236,6 +236,17 @@ def test_wrong_padding_is_noticed_before_the_first_answer(checkpoint, monkeypatc
 def test_a_question_that_holds_the_image_mark_is_refused(checkpoint):
     with pytest.raises(UserError, match="2 image marks for 1 images"):
         list(LocalModel(checkpoint).answer([Prompt("x", Message((picture("red"), "What does <image> mean?")))]))
+
+
+def test_another_tokenizers_merges_or_another_engine_is_another_model(checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "merges"
+    shutil.copytree(checkpoint, folder)
+    prints = [LocalModel(folder).fingerprint]
+    (folder / "merges.txt").write_text("a b\n")
+    prints.append(LocalModel(folder).fingerprint)
+    monkeypatch.setattr(local, "VERSION", "0")
+    prints.append(LocalModel(folder).fingerprint)
+    assert len(set(prints)) == 3
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):

@@ -8,6 +8,7 @@ the work append to logs of their own, which are merged into the one.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from mmevol_core.files import digest
 from mmevol_core.progress import Progress
 from mmevol_eval.benchmark import Image, Message, image_bytes
 from mmevol_eval.models import Model, Prompt, decoding_of
+
+messages = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ def answer_all(asks: Sequence[Ask], model: Model, log: Path, out_dir: Path) -> A
     merge(log)
     keys = [prompt_key(ask, model) for ask in asks]
     found = _answered(logged(asks, keys, log))
+    if found:  # an endpoint may serve other weights under the same name by now
+        messages.warning("%d of %d answers are those given before, reused from %s", len(found), len(asks), log)
     with Progress(out_dir, "answer", len(asks), "items") as progress:
         progress.update(len(found), resumed=len(found))
         for place, answer in _ask(asks, keys, found, model, log):

@@ -37,7 +37,7 @@ class Model(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the weights, or name of the endpoint's model."""
+        """Digest of engine and checkpoint; or of the name of an endpoint's model, whose weights nobody can see."""
         ...
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[Reply]:

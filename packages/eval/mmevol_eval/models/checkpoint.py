@@ -65,7 +65,6 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
 
 def fingerprint(checkpoint: Path) -> str:
     """Digest of everything in the folder that decides an answer."""
-    files = sorted(
-        path for path in checkpoint.iterdir() if path.suffix in {".safetensors", ".json", ".jinja", ".model"}
-    )
+    kinds = {".safetensors", ".json", ".jinja", ".model", ".txt"}  # .txt: a tokenizer's merges
+    files = sorted(path for path in checkpoint.iterdir() if path.suffix in kinds)
     return digest([[path.name, file_digest(path)] for path in files if path.name != "complete.json"])

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from mmevol_core.errors import UserError
+from mmevol_core.files import digest
 from mmevol_eval.models import Prompt, Reply
 from mmevol_eval.models.checkpoint import device_of, end_tokens, fingerprint, load
 from mmevol_eval.models.decoding import Decoder, Embedded, largest_difference
@@ -29,6 +30,7 @@ from mmevol_eval.models.rendering import Ready, Renderer, unreadable
 
 log = logging.getLogger(__name__)
 
+VERSION = "1"  # of what this engine makes of a prompt; answers kept from another one are asked again
 CHUNK = 4096  # prompts sorted at once
 WORKERS = 2  # batches at work: one is prepared while the other is answered
 SELF_TEST_ITEMS, SELF_TEST_TOKENS = 4, 3
@@ -80,7 +82,7 @@ class LocalModel:
         self._pictures = Pictures(self._processor, self._encode)
         self._renderer = Renderer(self._processor, self._pictures, max_new_tokens)
         self._tested = False
-        self.fingerprint = fingerprint(checkpoint)
+        self.fingerprint = digest([VERSION, fingerprint(checkpoint)])
 
     @property
     def decoding(self) -> Mapping[str, Any]:
