@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -135,9 +136,10 @@ def _state(path: Path) -> list[Any]:
         return [path.stat().st_size, path.stat().st_mtime_ns]
     if not path.is_dir():
         return []
-    inside = sorted(path.iterdir())
-    found = [file for file in inside if file.suffix in _DATA and file.is_file()]
-    for folder in (one for one in inside if one.suffix not in _DATA and one.is_dir()):
+    with os.scandir(path) as listed:  # it knows folders from files without a look at each of many pictures
+        inside = sorted(listed, key=lambda entry: entry.name)
+    found = [Path(entry.path) for entry in inside if Path(entry.name).suffix in _DATA and entry.is_file()]
+    for folder in (Path(entry.path) for entry in inside if entry.is_dir()):
         entries = list(islice(folder.iterdir(), MOST_ENTRIES + 1))
         if len(entries) <= MOST_ENTRIES:
             found += sorted(file for file in entries if file.suffix in _DATA and file.is_file())
