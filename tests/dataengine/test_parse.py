@@ -76,7 +76,7 @@ def test_a_reply_of_the_third_corpus_gives_its_value_or_nothing(case):
 
 @pytest.mark.parametrize("case", fifth.cases(), ids=lambda case: f"{case.name}-{case.kind}")
 def test_a_reply_of_the_fifth_corpus_gives_its_value_or_nothing(case):
-    assert parse_reply(case.kind, case.raw) == case.accepted[0]
+    assert parse_reply(case.kind, case.raw) in case.accepted
 
 
 @pytest.mark.parametrize("raw", ['{"ID": "p2", %s}', '[{"ID": "p2", %s}]', '[{"id": "p2", "Id": "p2", %s,}]'])

@@ -1,5 +1,5 @@
 # ruff: noqa: E402, I001 - the paths come first
-"""Tables of parsers on the four corpora; run it from the root of the repository."""
+"""Tables of parsers on the five corpora; run it from the root of the repository."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
+import fifth
 import fourth
 import json_repair
 import parse_corpus_adversarial_values as adversarial
@@ -68,6 +69,7 @@ def main():
     table("second corpus, written without looking at it", adversarial.cases())
     table("third corpus, written without looking at it", third.cases())
     table("fourth corpus, spoiled at random", fourth.cases())
+    table("fifth corpus, keys twice, lost brackets, remarks", fifth.cases())
 
 
 if __name__ == "__main__":

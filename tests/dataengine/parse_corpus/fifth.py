@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from fifth_fresh import FRESH
+from fifth_remarks import HARMLESS, HARMLESS_OF_BOTH, TAKEN_BACK, TAKEN_BACK_OF_BOTH
 from third_items import BUS, CUP, DOG, GOOD, POOR, TWO, Case, but, dumps, qas, score
 
 LINE, PAIR = dumps(TWO, None), dumps([GOOD, POOR], None)
@@ -86,89 +88,18 @@ UNBRACKETED = [
     qas("list without brackets, trailing comma", LINE.replace(ANSWER, '"one", "two"')[:-1] + ",]", [BUS]),
     qas("list without brackets, fenced prose", "Sure:\n```json\n" + LINE.replace(ANSWER, '"one", "two"') + "\n```", [BUS]),
 ]  # fmt: skip
-TAKEN_BACK = {
-    "score": [
-        "Correction: the score of p1 is 3.",
-        "**Correction:** p1 is 3.",
-        "Note: p2 should be no.",
-        "Note: the second one should be a 4.",
-        "I made a mistake, p1 is not improved.",
-        "I just noticed an error: p1 is a no.",
-        "Actually, p1 deserves a 3.",
-        "Wait, p1 repeats its parent.",
-        "The score of p1 should be lower.",
-        "p1 should have been 3.",
-        "Sorry, I misread p1.",
-        "Please change p1 to no.",
-        "Please read 3 for the score of p1.",
-        "I would now give p1 a 3.",
-        "p1 and p2 are swapped.",
-        "I swapped p1 and p2.",
-        "The verdict of p1 is wrong.",
-        "Corrected score of p1: 3",
-        "p1 is 3, not 8.",
-        "Erratum - score of p1: 3.",
-        "(Correction: p1 is a no.)",
-        "更正：p1 的分数是 3。",
-        "p1 应为 no。",
-    ],
-    "qas": [
-        "Correction: the answer is 6.",
-        "Corrections: the first answer is 6.",
-        "Note: the first answer should be 6.",
-        "The answer to the second question should be C.",
-        "I made a mistake in the second answer.",
-        "Oops, the sign shows 12.",
-        "The correct answer to question 1 is 6.",
-        "Edit: the dog lies on grass.",
-        "The last answer is wrong.",
-        "Change the answer of the second question to C.",
-        "My mistake: it is a cat.",
-        "更正：答案是六。",
-    ],
-}
-HARMLESS = {
-    "score": [
-        "These corrections improve the benchmark.",
-        "Overall, p1 is improved and p2 is not.",
-        "p1 is improved, p2 is not improved.",
-        "The average score is 5.",
-        "Let me know if I made a mistake.",
-        "Let me know if any score should be explained further.",
-        "All rewrites should be checked against the image.",
-        "A score of 5 or more means that the rewrite should be kept.",
-        "The score reflects the number of added steps.",
-        "I hope these judgements are useful. No corrections are needed.",
-        "Note: scores are relative to the parent.",
-        "The first rewrite adds a real second step.",
-        "Both were judged by the same measure.",
-    ],
-    "qas": [
-        "These corrections improve the variety of the questions.",
-        "Each answer should be verifiable from the image.",
-        "Each question should be harder than the one before.",
-        "The questions are actually harder than the originals.",
-        "I changed the format of the second question to multiple choice.",
-        "Note: all questions need the image.",
-        "Let me know if you want me to change anything.",
-        "If I made a mistake, please tell me.",
-        "To answer the second question, one has to read the sign.",
-        "The answers rely on the image only.",
-        "No changes were made to the objects.",
-        "I corrected the grammar of the given questions.",
-        "The second question should be clear from the image.",
-        "Each item has a question, steps and an answer.",
-    ],
-}
 MADE = {"score": (score, [GOOD, POOR]), "qas": (qas, TWO)}
 REMARKS = [
     make(f"{what}: {remark}", raw, None if what == "taken back" else value)
-    for what, remarks in (("taken back", TAKEN_BACK), ("harmless", HARMLESS))
+    for what, remarks, common in (
+        ("taken back", TAKEN_BACK, TAKEN_BACK_OF_BOTH),
+        ("harmless", HARMLESS, HARMLESS_OF_BOTH),
+    )
     for kind, (make, value) in MADE.items()
-    for place, remark in enumerate(remarks[kind])
+    for place, remark in enumerate([*remarks[kind], *common])
     for raw in [f"```json\n{dumps(value)}\n```\n\n{remark}" if place % 2 else f"{dumps(value, None)}\n{remark}"]
 ]
-CASES: list[Case] = TWICE + UNBRACKETED + REMARKS
+CASES: list[Case] = TWICE + UNBRACKETED + REMARKS + FRESH
 
 
 def cases() -> list[Case]:
