@@ -24,8 +24,8 @@ _ONE = (
     rf"\b(?:the|its|my|this|that)\s(?:(?!original|given|old|parent|source|input|seed)\w{{1,20}}\s)?[\"'`*]*{_PART}\b)"
 )
 _NEAR = r"[^\n.!?]{0,40}?"
-_SHOULD = r"\b(?:should|ought to)(?: rather| actually| really| instead| now| have)?"
-_BECOME = r"(?:be|been|read|say|get|got|receive|received|scored?|become|drop|rise|go|count as)"
+_SHOULD = r"\b(?:should|ought to|must|was meant to|were meant to)(?: rather| actually| really| instead| now| have)?"
+_BECOME = r"(?:be|been|read|say|get|got|receive|received|scored?|become|drop|rise|go|count as|carry)"
 _HARMLESS = (
     r"(?!(?:\w+ly |still )?(?:clear|obvious|easy|enough|sufficient|fine|good|valid|\w+able|challenging|hard|harder"
     r"|short|checked|verified|taken|seen|read as|as)\b)"
@@ -43,7 +43,8 @@ _PATTERNS = [
     rf"{_START}{_CORRECTION}(?: (?:to|for) [^\n:]{{1,40}})?[*_]*\s*(?:[:：,—–]| -)(?!\s*(?:none|n/a|not needed)\b)",
     rf"{_START}(?:edit|typo|update|fix|revision|(?:revis|correct|amend|chang)ed"
     rf"|re-?\w{{1,20}}ing)[*_]*(?:\s*[:：]| [-–—])(?!\s*none\b)",
-    rf"{_START}(?:no,? )?(?:wait|actually|hold on|oops|whoops|hmm+|scratch that|strike that|my bad"
+    rf"{_START}(?:in hindsight|thinking (?:about it )?(?:more|again)|oh no|{_CORRECTION} {_ONE})\b",
+    rf"{_START}(?:no,? )?(?:wait(?! for)|actually|hold on|oops|whoops|hmm+|scratch that|strike that|my bad"
     rf"|looking (?:again|closer))\b",
     rf"{_START}(?:up)?on (?:review|(?:a )?(?:closer|second) (?:inspection|look|reading)|reconsider\w{{1,10}})\b",
     rf"{_START}after (?:re-\w{{1,20}}|reconsider\w{{1,10}}|rechecking|rereading|recounting|(?:a"
@@ -59,10 +60,12 @@ _PATTERNS = [
     rf"{_I} (?:was|am|was being) (?:\w{{1,20}} )?(?:wrong|mistaken|too (?:generous|harsh|strict|lenient))\b",
     rf"{_I} (?:mis(?!s)\w{{1,20}}|swapped|mixed up|switched|meant\b(?! (?:for|these|them|to be)))",
     r"\b(?:I|we) (?:take|took) [^\n.!?]{0,30}\bback\b|\bI(?:'d| would|'m going to| will|'ll)? (?:retract|withdraw)\b",
-    r"\bmy (?:mistake|error|bad)\b|\bby mistake\b",
+    r"\bmy (?:mistake|error|bad)\b|\bby (?:mistake|accident)\b|\bhave to withdraw\b|, sorry\W*$",
+    rf"\bI(?: have|'ve)? (?:got|had|put|gave) {_NEAR}{_ONE} {_NEAR}{_FALSE}\b",
     # Another value for one of them.
     rf"{_ONE}[^\n.!?,]{{0,40}}?{_SHOULD} {_BECOME} {_HARMLESS}",
-    rf"{_SHOULD} {_BECOME}(?: an?| the)?\s+{_VALUE}",
+    rf"{_SHOULD} {_BECOME}(?: an?| the)?(?: score of)?\s+{_VALUE}",
+    rf"\bmy {_PART}{_NEAR}\b(?:is|was) too\b|{_ONE}{_NEAR}\b(?:corrected|changed|lowered|raised) to {_VALUE}",
     rf"{_ONE} (?:deserves|merits|is worth) (?:only |just )?an? {_VALUE}",
     rf"(?:{_START}|\bplease |\bI'd |\bI would ){_CHANGE} {_NEAR}{_ONE}{_NEAR}"
     rf"(?:\b(?:to|with|as|into|instead)\b|{_VALUE})",
