@@ -65,7 +65,7 @@ def stage(folder: Path, url: str, rounds: int, concurrency: int) -> None:
     endpoint = TeacherConfig(base_url=url + "/v1", model="mock", concurrency=concurrency, sees_image=False)
     # the mock knows nothing of the recipe: without these rules most of its items reach the judge
     rules = {"annotations_complete": False, "skip": STRANGE_TO_THE_MOCK}
-    config = EvolveConfig(teacher=endpoint, recipe={"rounds": rounds, "rules": rules})
+    config = EvolveConfig(teacher=endpoint, recipe={"rounds": rounds, "rules": rules}, max_failed=1.0)
     result = STAGE.run(config, {"seed": folder / "seed.jsonl", "images": folder}, folder / "out")
     print(orjson.dumps(dict(result.metrics)).decode())
 
