@@ -19,6 +19,7 @@ from support.mock_teacher import MockTeacher
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
+from mmevol_core.journal import SHARED
 from mmevol_core.sample import QA, Box, Sample, read_samples, write_samples
 from mmevol_dataengine import recipes
 from mmevol_dataengine.evolve import STAGE, EvolveConfig
@@ -123,7 +124,8 @@ def waited(happened):
 def test_a_killed_run_goes_on_and_asks_no_answered_prompt_again(tmp_path, inputs, slow_teacher, number):
     teacher, log = slow_teacher
     config, out = EvolveConfig(teacher=teacher), tmp_path / "out"
-    arguments = [sys.executable, "-c", CHILD, str(tmp_path), str(out), config.model_dump_json()]
+    server = {"base_url": teacher.base_url, "model": teacher.model, "concurrency": 4, "sees_image": False}
+    arguments = [sys.executable, "-c", CHILD, str(tmp_path), str(out), json.dumps({"teacher": server})]
     child = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     waited(lambda: log.exists() and log.read_text().count("\n") >= 40)
     os.kill(child.pid, number)
@@ -223,6 +225,39 @@ def test_a_teacher_with_batches_is_asked_in_batches(tmp_path, inputs):
         batches = urllib.request.urlopen(f"{server.base_url}/batches").read()
     assert len(json.loads(batches)["data"]) >= 1
     assert (result.metrics["records"], result.metrics["answered"]) == (3, 3)
+
+
+def test_a_raised_budget_goes_on_in_the_same_folder_and_pays_for_nothing_twice(tmp_path, inputs):
+    with MockTeacher(seed=1) as server:
+
+        def config(**changes):
+            prices = {"usd_per_m_prompt": 1.0, "usd_per_m_completion": 1.0}
+            return EvolveConfig(
+                teacher=TeacherConfig(base_url=server.base_url, model="m", **prices, **changes), limit=9
+            )
+
+        poor, rich = config(max_usd=0.02, concurrency=2), config(max_usd=100.0, deadline_s=60.0)
+        assert poor.model_dump() == rich.model_dump()  # so the plan gives both the same folder
+        with pytest.raises(UserError, match="budget reached"):
+            STAGE.run(poor, inputs, tmp_path / "out")
+        answered = server.stats()["requests"]
+        assert answered > 0
+        STAGE.run(rich, inputs, tmp_path / "out")
+        assert server.stats()["requests"] > answered
+        assert server.stats()["duplicate_answers"] == 0
+
+
+def test_a_preview_is_paid_once_and_the_run_after_it_says_what_it_took_over(tmp_path, inputs):
+    stages, sent = tmp_path / "stages", []
+    with MockTeacher(seed=1) as server:
+        teacher = TeacherConfig(base_url=server.base_url, model="m")
+        for limit in (3, 9):
+            result = STAGE.run(EvolveConfig(teacher=teacher, limit=limit), inputs, stages / str(limit))
+            sent.append(server.stats()["requests"])
+        assert server.stats()["duplicate_answers"] == 0
+    books = json.loads(result.files["ledger"].read_text())
+    assert books["notes"] == {SHARED: sent[0]}
+    assert books["usage"]["attempts"] == sent[1] - sent[0]
 
 
 def test_a_missing_picture_fails_its_own_record_only(tmp_path, inputs):

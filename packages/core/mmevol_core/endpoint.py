@@ -22,25 +22,28 @@ class BatchSettings(Config):
 class Endpoint(Config):
     """An OpenAI-compatible server and one model on it; the keys of `conf/teacher/*.yaml` and `conf/judge/*.yaml`."""
 
-    base_url: str = Field(pattern=r"^https?://[^\s/]+")  # up to and with /v1
     model: str = Field(min_length=1)
-    api_key_name: str | None = None  # NAME of the environment variable that holds the key; None: no key is sent
     temperature: float | None = Field(default=None, ge=0, le=2)  # None: the server's default
     max_tokens: int = Field(default=2048, gt=0)
     max_tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # the latter for OpenAI's reasoners
     seed: int | None = None
     extra: dict[str, Any] = Field(default_factory=dict)  # further fields of the request, for example {top_p: 0.9}
     structured: bool = False  # the server honours response_format json_schema
-    concurrency: int = Field(default=64, ge=1)  # most requests in flight
-    rpm: float | None = Field(default=None, gt=0)  # requests a minute
-    tpm: float | None = Field(default=None, gt=0)  # tokens a minute, prompt and completion
-    deadline_s: float = Field(default=120.0, gt=0)  # of one attempt
-    max_attempts: int = Field(default=8, ge=1)  # of one request; rate limiting (429) does not count
-    patience_s: float = Field(default=30.0, gt=0)  # stop when nothing at all was answered for so long
-    batch: BatchSettings | None = None  # None: single requests
-    max_usd: float | None = Field(default=None, ge=0)
-    usd_per_m_prompt: float = Field(default=0.0, ge=0)  # price of a million tokens
-    usd_per_m_completion: float = Field(default=0.0, ge=0)
+
+    # What follows changes no answer. It is excluded from fingerprints, so that a run with a raised budget, another port
+    # or another pace goes on where it stopped.
+    base_url: str = Field(pattern=r"^https?://[^\s/]+", exclude=True)  # up to and with /v1
+    api_key_name: str | None = Field(default=None, exclude=True)  # NAME of the key's variable; None: no key is sent
+    concurrency: int = Field(default=64, ge=1, exclude=True)  # most requests in flight
+    rpm: float | None = Field(default=None, gt=0, exclude=True)  # requests a minute
+    tpm: float | None = Field(default=None, gt=0, exclude=True)  # tokens a minute, prompt and completion
+    deadline_s: float = Field(default=120.0, gt=0, exclude=True)  # of one attempt
+    max_attempts: int = Field(default=8, ge=1, exclude=True)  # of one request; rate limiting (429) does not count
+    patience_s: float = Field(default=30.0, gt=0, exclude=True)  # stop when nothing at all was answered for so long
+    batch: BatchSettings | None = Field(default=None, exclude=True)  # None: single requests
+    max_usd: float | None = Field(default=None, ge=0, exclude=True)
+    usd_per_m_prompt: float = Field(default=0.0, ge=0, exclude=True)  # price of a million tokens
+    usd_per_m_completion: float = Field(default=0.0, ge=0, exclude=True)
 
     @model_validator(mode="after")
     def _budget_needs_prices(self) -> Endpoint:

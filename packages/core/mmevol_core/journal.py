@@ -13,16 +13,19 @@ import fcntl
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from mmevol_core.earlier import Earlier
 from mmevol_core.errors import UserError
 from mmevol_core.limits import Purse
 
 VERSION = 1
+SHARED = "answers that another run had paid for"
 NOTE = "note: "  # begins the names of notes among the sums
 SPENT = "usd of "  # begins the names of sums of one model
 CHECKPOINT_EVERY = 4096  # rows between two transfers of the log into the database
@@ -70,12 +73,16 @@ class Counts:
 class Journal:
     """A content-addressed store of answers with the log of every attempt. One process at a time may open it.
 
+    Args:
+        path: the file.
+        others: journals of other runs. What they hold is copied when it is asked for, costs nothing, and is noted.
+
     Raises:
         UserError: on opening, when another process has it open or the file is not a journal; on writing, when the
             disk is full.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, others: Sequence[Path] = ()) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path.with_name(path.name + ".lock"))
@@ -84,6 +91,7 @@ class Journal:
         self._commit: asyncio.Future[None] | None = None
         self._noted = False  # something that no commit has kept yet
         self._purses: dict[str, Purse] = {}
+        self._earlier = Earlier((other for other in others if other != path), VERSION)
         self._since_checkpoint = 0
         self._checkpoint: threading.Thread | None = None
         try:
@@ -143,7 +151,15 @@ class Journal:
         if fresh := self._new.get(key):
             return fresh.raw, fresh.latency_s
         row = self._db.execute("SELECT raw, latency_s FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else (row[0], row[1])
+        return (row[0], row[1]) if row else self._taken(key)
+
+    def _taken(self, key: bytes) -> tuple[bytes, float] | None:
+        """An answer of another run, from now on one of ours."""
+        if row := self._earlier.get(key):
+            with suppress(sqlite3.Error):  # a full disk shows at the next commit
+                self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (key, *row))
+                self.note(SHARED)
+        return row
 
     def attempts(self, key: bytes) -> list[Attempt]:
         """Every committed attempt at a key in order; the body of an answer is in `get`, not here."""
@@ -237,6 +253,7 @@ class Journal:
             if self._checkpoint:
                 self._checkpoint.join()
             self._db.close()
+            self._earlier.close()
             self._lock.close()
 
 

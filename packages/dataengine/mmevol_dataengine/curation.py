@@ -32,7 +32,7 @@ from mmevol_dataengine.distribution import distribution
 from mmevol_dataengine.merging import Merging, merged
 from mmevol_dataengine.parsing import VERSION as PARSER_VERSION
 from mmevol_dataengine.prompts.curation_text import PROMPT_VERSION
-from mmevol_dataengine.teacher import TeacherConfig, Voice, speak
+from mmevol_dataengine.teacher import TeacherConfig, Voice, open_journal, speak
 from mmevol_dataengine.topics import TopicsConfig, text_of, topics_of
 
 
@@ -47,7 +47,7 @@ class CurationConfig(Config):
     topics: TopicsConfig | None = TopicsConfig()  # None: topics stay as they are
     domains: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # domain -> sources, for the distribution
     limit: int | None = Field(default=None, ge=1)  # preview: only the first joined records
-    max_failed: float = Field(default=0.05, ge=0, le=1)  # larger share of records without an answer stops the run
+    max_failed: float = Field(default=0.05, ge=0, le=1, exclude=True)  # larger share without an answer stops it
 
 
 @dataclass
@@ -110,7 +110,7 @@ def run(config: CurationConfig, inputs: Mapping[str, Path], out_dir: Path) -> St
         file.unlink(missing_ok=True)  # a refusal leaves no earlier result beside it
     books = _Books()
     _prepare(config, inputs, out_dir, books)
-    with Journal(out_dir / "journal.sqlite") as journal:
+    with open_journal(out_dir, config.teacher, config.judge) as journal:
         with replacing(out_dir / "kept.jsonl") as kept, replacing(out_dir / "eliminated.jsonl") as lost:
             _all(config, inputs, out_dir, journal, _Ordered(books, kept, lost))
         usage = asdict(journal.counts)

@@ -28,7 +28,7 @@ from mmevol_dataengine.outcomes import OutcomeLog
 from mmevol_dataengine.parsing import VERSION as PARSER_VERSION
 from mmevol_dataengine.recipes import find
 from mmevol_dataengine.recipes.recipe import RecipeConfig
-from mmevol_dataengine.teacher import TeacherConfig, Voice, speak
+from mmevol_dataengine.teacher import TeacherConfig, Voice, open_journal, speak
 
 VERSION = f"6.{PARSER_VERSION}"
 MARKER = "finished.json"
@@ -48,7 +48,7 @@ class EvolveConfig(Config):
     teacher: TeacherConfig
     judge: TeacherConfig | None = None  # None: the teacher marks its own work, as in the paper
     limit: int | None = Field(default=None, ge=1)  # preview: only the first records
-    max_failed: float = Field(default=0.05, ge=0, le=1)  # larger share of rounds without an answer stops the stage
+    max_failed: float = Field(default=0.05, ge=0, le=1, exclude=True)  # larger share without an answer stops it
 
 
 def run(config: EvolveConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
@@ -60,7 +60,7 @@ def run(config: EvolveConfig, inputs: Mapping[str, Path], out_dir: Path) -> Stag
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     total = sum(1 for _ in _lines(inputs["seed"], config.limit))
-    with OutcomeLog(out_dir / "outcomes.jsonl") as log, Journal(out_dir / "journal.sqlite") as journal:
+    with OutcomeLog(out_dir / "outcomes.jsonl") as log, open_journal(out_dir, config.teacher, config.judge) as journal:
         if len(log) < total:
             _evolve_rest(config, inputs, out_dir, log, journal, total)
         return _finished(out_dir, log, total) or _finish(config, log, journal, out_dir, total)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import uvloop
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from mmevol_core.chat import Asker, Endpoint, connect, system, user
 from mmevol_core.errors import UserError
@@ -20,6 +20,7 @@ from mmevol_core.journal import Journal
 from mmevol_core.sample import Sample
 from mmevol_core.secrets import secret
 
+JOURNAL = "journal.sqlite"
 START_S = 60.0  # a machine under load imports slowly
 
 
@@ -27,7 +28,7 @@ class TeacherConfig(Endpoint):
     """An OpenAI-compatible endpoint, or the scripted teacher, which the stage starts and stops itself."""
 
     kind: Literal["endpoint", "scripted"] = "endpoint"
-    base_url: str = ""  # scripted: found out when it starts
+    base_url: str = Field(default="", exclude=True)  # scripted: found out when it starts
     model: str = ""
     sees_image: bool = True  # send the image with every prompt
     image: ImagePolicy = ImagePolicy()
@@ -89,6 +90,15 @@ def speak(
                 await work(author, await voice(marker, "the judge") if marker else author)
 
         uvloop.run(both())
+
+
+def open_journal(out_dir: Path, teacher: TeacherConfig | None, judge: TeacherConfig | None) -> Journal:
+    """The stage run's journal, which also reads those of the stage's other runs: a preview, an edited recipe.
+
+    Programs that stand in for a model are asked anew: the same request may mean another `scripted_seed`.
+    """
+    paid = all(one is None or one.kind == "endpoint" for one in (teacher, judge))
+    return Journal(out_dir / JOURNAL, sorted(out_dir.parent.glob(f"*/{JOURNAL}")) if paid else ())
 
 
 @contextmanager
