@@ -177,6 +177,24 @@ def test_hostile_replies_end_soon(text, size):
     assert time.process_time() - begin < 2
 
 
+@pytest.mark.parametrize(
+    ("remark", "kept"),
+    [
+        ("p1 is a no.", False),
+        ("Score of p1: 3.", False),
+        ("p2 = 3", False),
+        ("Having looked closely: p1 is not improved", False),
+        ("p1 is improved, p2 is not improved.", True),
+        ("p1: 8, p2: 2", True),
+        ("p1 is no longer trivial; p2 is 3 words long.", True),
+    ],
+)
+def test_a_remark_that_contradicts_a_judgement_by_its_id_is_seen(remark, kept):
+    judgements = [{"improved": "yes", "score": 8, "reason": "x", "id": "p1"}]
+    judgements.append({"improved": "no", "score": 2, "reason": "y", "id": "p2"})
+    assert parse_scores(f"{json.dumps(judgements)}\n\n{remark}") == (judgements if kept else None)
+
+
 @pytest.mark.parametrize("remark", ["_ ", "p1 ", "the answer ", ". ", "I would ", "\n", '"a", '])
 def test_hostile_remarks_after_the_list_end_soon(remark):
     begin = time.process_time()

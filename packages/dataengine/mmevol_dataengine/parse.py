@@ -30,6 +30,7 @@ from mmevol_dataengine.parsing.fields import (
 from mmevol_dataengine.parsing.lexis import normal_key, read_plain
 from mmevol_dataengine.parsing.reader import Block
 from mmevol_dataengine.parsing.replies import choose, find_blocks
+from mmevol_dataengine.parsing.retractions import contradicts
 
 Items = list[dict[str, Any]]
 _MAX_CHARACTERS = 400_000
@@ -232,7 +233,8 @@ def _scores_of_reply(text: str) -> Items | None:
         single = all(len(raws) == 1 and not block.cut for block, raws in blocks)
         if not single or not all(_COUNTER.fullmatch(words.lower()) for words in around[1:-1]):
             return None
-    return _all_or_nothing([raw for _, raws in blocks for raw in raws])
+    whole = _all_or_nothing([raw for _, raws in blocks for raw in raws])
+    return None if whole is None or contradicts(around[-1], whole) else whole
 
 
 def _all_or_nothing(raws: list[dict[str, Any] | None]) -> Items | None:

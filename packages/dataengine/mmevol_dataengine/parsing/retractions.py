@@ -7,6 +7,8 @@ value. What is said of all ("each answer should be short") or as a condition ("i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 # Repetitions are bounded: hostile text must not cost more than its length.
 _START = r"(?:^|[\n.!?:;,(>\-]\s{0,8})[*_ ]{0,8}(?:small |minor |quick |one |please ){0,2}"
@@ -92,3 +94,24 @@ _PATTERNS = [
     r"(?<!~)~~\s*$|\bnot (?:the )?final\b|\bon (?:second thought|reflection)\b",
 ]
 RETRACTED = re.compile("|".join(_PATTERNS), re.IGNORECASE | re.DOTALL)
+_SAYS = re.compile(
+    r"[^\n.!?;,]{0,25}?(?:\b(?:is|scores?|gets|at)\b|[:=])\s{0,4}(?:an? |only )?[\"'“*]{0,3}"
+    r"(?:(?P<score>\d{1,2}(?:\.\d+)?)(?:/10)?(?=[\"'”*]{0,3}\s*(?:points?\b|[,.;!?)\n]|$))"
+    r"|(?P<no>not improved\b|not an improvement\b|no(?=[\"'”*]{0,3}\s*(?:[,.;!?)\n]|$)))|(?P<yes>improved\b|yes\b))",
+    re.IGNORECASE,
+)
+
+
+def contradicts(remark: str, judgements: Iterable[Mapping[str, Any]]) -> bool:
+    """Does the text after the judgements name one by its id with another score or verdict?"""
+    for judgement in judgements:
+        name = judgement.get("id")
+        for place in re.finditer(rf"\b{re.escape(name)}\b", remark) if name and not name.isdigit() else ():
+            said = _SAYS.match(remark, place.end())
+            if said is None:
+                continue
+            if said["score"] and float(said["score"]) != judgement["score"]:
+                return True
+            if not said["score"] and ("no" if said["no"] else "yes") != judgement["improved"]:
+                return True
+    return False
