@@ -82,6 +82,7 @@ UNBRACKETED = [
     answered("single quotes in prose", "'he said 'a', 'b' and left'", "he said 'a', 'b' and left"),
     answered("Chinese quotes in prose", '"他说"你好"，"再见"然后走了"', '他说"你好"，"再见"然后走了'),
     answered("inches in prose", '"a 5" by 7" board"', 'a 5" by 7" board'),
+    qas("what looks like a comment after an inner quote", dumps([but(DOG, answer="a “quoted” # heading"), BUS]).replace('"', "”"), [but(DOG, answer="a “quoted” # heading"), BUS]),
     reasoned("reason as a list without brackets", '"Adds an object.", "Asks why."', None),
     reasoned("reason with quotes in prose", '"It asks "why", "how" and more."', 'It asks "why", "how" and more.'),
     qas("question as a list without brackets", LINE.replace(f'"{DOG["question"]}"', '"What is it?", "Why?"'), [BUS]),

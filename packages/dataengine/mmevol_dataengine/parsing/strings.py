@@ -77,7 +77,8 @@ def read_string(text: str, start: int, *, in_list: bool) -> tuple[str, int]:
         position = _next_quote(text, position, closers)
         after = position + 1
         ends = _continues(text, after, in_list=in_list, repaired=bool(inner))
-        if ends and (not inner or _balanced(text, start + 1, position, inner, mark)):
+        sure = not inner and mark not in "“”"  # an opened “ shows that the first ” after it is its own
+        if ends and (sure or _balanced(text, start + 1, position, inner, mark)):
             raw = text[start + 1 : position]
             swallowed = inner and (_ADJACENT.search(raw) or _is_list(raw, closers))
             if swallowed or (in_list and (inner or mark != '"') and _TWO_WORDS.search(raw)):
