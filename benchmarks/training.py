@@ -164,6 +164,7 @@ def batches_of(arm, rows, lengths, config):
 def trainer_of(arm, model, rows, batches, config, shape, work, clock):
     normalizer = Normalizer(MEAN, STD)
     args = arguments(config, work, len(batches))
+    args.logging_steps = 10**6
     common = {"model": model, "args": args, "train_dataset": rows, "callbacks": [clock]}
     groups = freeze(model, config)
     if arm in ("reference", "hf"):
@@ -241,7 +242,7 @@ def main():
     config = kind(
         backbone=shape.backbone(), batch_size=BATCH, pack_length=shape.pack_length, max_length=shape.pack_length,
         dtype="bfloat16" if as_gpu else "float32", gradient_checkpointing=as_gpu, batching="padded",
-        save_every_s=None, log_every=10**6, warmup_ratio=0, lr_language_model=1e-5,
+        save_every_s=None, warmup_ratio=0, lr_language_model=1e-5,
     )  # fmt: skip
     rows = random_rows(shape, options.rows)
     model = random_model(shape, options.device)

@@ -10,7 +10,7 @@ import yaml
 
 from mmevol_core.errors import UserError
 from mmevol_core.stage import StageResult
-from mmevol_train.config import EngineConfig, FinetuneConfig, PretrainConfig, rows_a_step
+from mmevol_train.config import EngineConfig, FinetuneConfig, PretrainConfig, every_key, rows_a_step
 from mmevol_train.launch import ERROR, ORDER, RESULT, command, spread
 from mmevol_train.parts import BackboneConfig
 from mmevol_train.ready import check_machine
@@ -42,6 +42,7 @@ def test_the_order_holds_all_that_a_rank_needs_and_its_result_comes_back(tmp_pat
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen["stage"] == "finetune"
     assert seen["inputs"] == {"images": str(tmp_path)}
+    assert seen["config"]["engine"]["prefix"][0] == "bash"  # no part of the fingerprint, and yet the ranks have it
     assert FinetuneConfig.model_validate(seen["config"]).engine.name == "ddp"
     assert not (tmp_path / ORDER).exists()
 
@@ -110,6 +111,17 @@ def test_what_needs_a_gpu_is_refused_without_one_before_anything_is_read(changes
     with pytest.raises(UserError, match=f"needs a CUDA GPU and here is none; set {instead}"):
         spread("finetune", lambda *_: pytest.fail("trained"), config(**changes), {}, Path("unused"))
     check_machine(config())
+
+
+def test_what_changes_no_weight_is_no_part_of_the_fingerprint_and_reaches_the_ranks():
+    changes = {
+        "keep_checkpoints": 3, "save_every_steps": 7, "save_every_s": 9.0, "workers": 2, "image_cache_mb": 5,
+        "tracking": {"wandb": "off"}, "engine": {"name": "ddp", "launcher": "deepspeed", "prefix": ["srun"]},
+    }  # fmt: skip
+    changed = config(**changes)
+    assert changed.model_dump() == config(engine={"name": "ddp"}).model_dump()
+    assert config(seed=1).model_dump() != config().model_dump()
+    assert FinetuneConfig.model_validate_json(json.dumps(every_key(changed))) == changed
 
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "conf" / "train" / "finetune.yaml").read_text())

@@ -103,6 +103,14 @@ def test_a_spike_stops_or_warns_and_does_not_become_the_usual(caplog):
     Meter(tune(spike_factor=None), SHAPE).judge(1, 1e9, 1.0)
 
 
+def test_a_resumed_run_finds_the_spikes_that_an_undisturbed_one_would():
+    lines = [{"step": step, "loss": 0.1 if step != 5 else 7.0, "grad_norm": 1.0} for step in range(ENOUGH + 1)]
+    resumed = Meter(tune(spike_factor=3.0), SHAPE)
+    resumed.remember([*lines, {"step": 30, "loss": None, "grad_norm": 1.0}])
+    with pytest.raises(UserError, match=r"loss 5 at step 31, usual is 0\.1"):
+        resumed.judge(31, 5.0, 1.0)
+
+
 def test_operations_equal_what_pytorch_counts():
     torch.manual_seed(0)
     model = LlavaNextForConditionalGeneration(SHAPE)

@@ -29,8 +29,10 @@ class EngineConfig(Config):
     name: EngineName = "single"
     processes: int | None = Field(default=None, ge=1)  # of one node; None: one a GPU, two without GPUs
     nodes: int = Field(default=1, ge=1)  # more than one: torchrun asks PET_RDZV_ENDPOINT where they meet
-    launcher: Literal["torchrun", "deepspeed"] = "torchrun"
-    prefix: tuple[str, ...] = ()  # what starts the launcher on every node, for example [srun, --ntasks-per-node=1]
+    launcher: Literal["torchrun", "deepspeed"] = Field(default="torchrun", exclude=True)
+    prefix: tuple[str, ...] = Field(
+        default=(), exclude=True
+    )  # what starts the launcher on every node, for example [srun, --ntasks-per-node=1]
     deepspeed: dict[str, Any] | None = None  # DeepSpeed's own JSON, "auto" values filled in by transformers
     fsdp: dict[str, Any] | None = None  # transformers' fsdp_config
 
@@ -71,7 +73,10 @@ class ValidationConfig(Config):
 
 
 class TrainConfig(Config):
-    """Shared by pretraining and fine-tuning."""
+    """Shared by pretraining and fine-tuning.
+
+    Keys that change no weight are excluded: they are no part of the fingerprint, so that a run goes on with others.
+    """
 
     backbone: BackboneConfig
     engine: EngineConfig = EngineConfig()
@@ -104,25 +109,22 @@ class TrainConfig(Config):
     # what is read
     label_mode: LabelMode = "answer"
     special_text: SpecialText = "refuse"  # literal special tokens inside a turn
-    max_length: int = Field(
-        default=4096, ge=8
-    )  # tokens, images expanded; longer rows are listed, never cut in an image
+    max_length: int = Field(default=4096, ge=8)  # tokens, images expanded; longer rows are listed, never cut
     max_bad_share: float = Field(default=0.02, ge=0, le=1)  # more refused rows than this stop the stage
-    image_cache_mb: int = Field(default=0, ge=0)  # cut pictures kept in memory as bytes
+    image_cache_mb: int = Field(default=0, ge=0, exclude=True)  # cut pictures kept in memory as bytes
     batching: Literal["padded", "packed"] = "padded"
     pack_length: int = Field(default=4096, ge=8)  # tokens of one packed row
-    workers: int = Field(default=0, ge=0)  # processes that read pictures
+    workers: int = Field(default=0, ge=0, exclude=True)  # processes that read pictures
     threads: int = Field(default=1, ge=0)  # of PyTorch per process; 0 leaves PyTorch's choice
     # what is kept and shown
     validation: ValidationConfig | None = Field(default=None, exclude_if=_unset)
-    save_every_steps: int | None = Field(default=None, ge=1)
-    save_every_s: float | None = Field(default=60.0, gt=0)  # by the clock of whichever rank is first
-    keep_checkpoints: int = Field(default=2, ge=1)
-    log_every: int = Field(default=1, ge=1)
+    save_every_steps: int | None = Field(default=None, ge=1, exclude=True)
+    save_every_s: float | None = Field(default=60.0, gt=0, exclude=True)  # by the clock of whichever rank is first
+    keep_checkpoints: int = Field(default=2, ge=1, exclude=True)
     on_divergence: Literal["stop", "warn"] = "stop"  # a loss that is no number or a spike; the samples are named
     spike_factor: float | None = Field(default=4.0, gt=1)  # of the median of 64 steps, and 1 nat above; None: no spike
     verify: bool = True  # a fresh process loads the result and compares logits
-    tracking: TrackingConfig = TrackingConfig()
+    tracking: TrackingConfig = Field(default=TrackingConfig(), exclude=True)
 
     @model_validator(mode="after")
     def _labels_fit(self) -> TrainConfig:
@@ -150,6 +152,18 @@ class FinetuneConfig(TrainConfig):
     lr_vision: float = Field(default=2e-6, gt=0)
     lr_projector: float = Field(default=2e-5, gt=0)
     lr_language_model: float = Field(default=2e-5, gt=0)
+
+
+def every_key(config: Config) -> dict[str, Any]:
+    """The configuration as JSON values, with the keys that are no part of the fingerprint."""
+    values = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            values[name] = every_key(value)
+        elif field.exclude:
+            values[name] = value
+    return values
 
 
 def rows_a_step(stage: str, config: TrainConfig, ranks: int) -> int:

@@ -70,6 +70,12 @@ class Refused:
         self.counts[reason] += 1
         self.examples.setdefault(reason, []).append(number)
 
+    def merge(self, more: Refused) -> None:
+        """Add what another part of the file, further down, has."""
+        self.counts += more.counts
+        for reason, numbers in more.examples.items():
+            self.examples.setdefault(reason, []).extend(numbers)
+
 
 class Rows(Sequence[Row]):
     """Rows in Arrow batches; asking for one copies nothing."""
@@ -193,7 +199,7 @@ def write(path: Path, batches: Iterable[tuple[int, pa.RecordBatch, Refused]]) ->
     with replacing(path) as file, pa.ipc.new_stream(pa.PythonFile(file, mode="w"), SCHEMA) as writer:
         for count, batch, bad in batches:
             rows_in += count
-            merge(refused, bad)
+            refused.merge(bad)
             writer.write_batch(batch)
         # what was refused is known last: it is the last batch's metadata
         facts = {"rows_in": rows_in, "refused": refused.counts, "examples": refused.examples}
@@ -219,12 +225,5 @@ def in_memory(batches: Iterable[tuple[int, pa.RecordBatch, Refused]]) -> Corpus:
     for count, batch, bad in batches:
         rows_in += count
         parts.append(batch)
-        merge(refused, bad)
+        refused.merge(bad)
     return Corpus(Rows(parts), rows_in, refused.counts, refused.examples)
-
-
-def merge(refused: Refused, more: Refused) -> None:
-    """Add what another part of the file, further down, has."""
-    refused.counts += more.counts
-    for reason, numbers in more.examples.items():
-        refused.examples.setdefault(reason, []).extend(numbers)

@@ -90,7 +90,7 @@ def arguments(
         weight_decay=config.weight_decay,
         adam_beta1=config.betas[0], adam_beta2=config.betas[1], seed=config.seed, data_seed=config.seed,
         bf16=config.dtype == "bfloat16", use_cpu=not cuda, gradient_checkpointing=config.gradient_checkpointing,
-        torch_compile=config.compile, logging_steps=config.log_every, logging_nan_inf_filter=False, save_strategy="no",
+        torch_compile=config.compile, logging_steps=1, logging_nan_inf_filter=False, save_strategy="no",
         report_to=[], disable_tqdm=True, remove_unused_columns=False, deepspeed=config.engine.deepspeed,
         dataloader_num_workers=config.workers, label_names=["targets"], log_level="error",
         ddp_find_unused_parameters=config.engine.name == "ddp",

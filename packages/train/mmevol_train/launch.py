@@ -19,7 +19,7 @@ from mmevol_core.files import digest, read_json, write_json
 from mmevol_core.launcher import run_launcher
 from mmevol_core.stage import StageResult
 from mmevol_train.checkpoint import is_complete
-from mmevol_train.config import SAVING_S, EngineConfig, TrainConfig, rows_a_step
+from mmevol_train.config import SAVING_S, EngineConfig, TrainConfig, every_key, rows_a_step
 from mmevol_train.ready import check_machine
 
 ORDER, RESULT, ERROR = "ranks.json", "ranks.result.json", "ranks.error.json"
@@ -59,7 +59,7 @@ def write_order(stage: str, config: TrainConfig, inputs: Mapping[str, Path], out
     for name in (RESULT, ERROR):
         (out_dir / name).unlink(missing_ok=True)
     paths = {role: str(path) for role, path in inputs.items()}
-    values = {"stage": stage, "config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir)}
+    values = {"stage": stage, "config": every_key(config), "inputs": paths, "out": str(out_dir)}
     write_json(out_dir / ORDER, {**values, "identity": _identity(stage, config, inputs)})
     return out_dir / ORDER
 

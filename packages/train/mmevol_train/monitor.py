@@ -17,6 +17,7 @@ import math
 import resource
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -86,29 +87,38 @@ class Meter:
             **self._by_source(), **self._arithmetic(seconds), **memory(),
         }  # fmt: skip
 
+    def remember(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Take the losses of steps that an earlier start has logged as the usual ones, as if it had gone on."""
+        for line in lines:
+            if None not in (line["loss"], line["grad_norm"]):  # JSON has no other word for what is no number
+                self._problem(line["step"], line["loss"], line["grad_norm"])
+
     def judge(self, step: int, loss: float, grad_norm: float) -> None:
         """Stop, or warn, when loss or gradient is no number or the loss jumps; the samples of the step are named.
 
         Raises:
             UserError: with `on_divergence: stop`.
         """
-        usual = median(self._losses) if len(self._losses) >= ENOUGH else math.inf
-        factor = self._config.spike_factor
-        problem = ""
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            problem = (
-                f"loss {loss} at step {step}" if not math.isfinite(loss) else f"gradient {grad_norm} at step {step}"
-            )
-        elif factor is not None and loss > max(usual * factor, usual + CLEAR):
-            problem = f"loss {loss:.3g} at step {step}, usual is {usual:.3g} (spike_factor={factor:g})"
-        else:
-            self._losses.append(loss)
+        problem = self._problem(step, loss, grad_norm)
         if not problem:
             return
         message = f"{problem}; rows of the step: {self.named()}"
         if self._config.on_divergence == "stop":
             raise UserError(f"{message}. Look at them, lower the rate, or set on_divergence=warn", status=3)
         log.warning(message)
+
+    def _problem(self, step: int, loss: float, grad_norm: float) -> str:
+        """Why a step cannot be believed, or an empty text; then its loss is one of the usual."""
+        usual = median(self._losses) if len(self._losses) >= ENOUGH else math.inf
+        factor = self._config.spike_factor
+        if not math.isfinite(loss):
+            return f"loss {loss} at step {step}"
+        if not math.isfinite(grad_norm):
+            return f"gradient {grad_norm} at step {step}"
+        if factor is not None and loss > max(usual * factor, usual + CLEAR):
+            return f"loss {loss:.3g} at step {step}, usual is {usual:.3g} (spike_factor={factor:g})"
+        self._losses.append(loss)
+        return ""
 
     def named(self) -> str:
         """Numbers of the step's rows in the file, with their ids."""

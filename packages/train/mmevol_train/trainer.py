@@ -204,7 +204,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         return [
             {"part": group["part"], "lr": base * schedule(place)}
             for group, base, schedule in zip(
-                self.optimizer.param_groups, rates, self.lr_scheduler.lr_lambdas, strict=False
+                self.optimizer.param_groups, rates, self.lr_scheduler.lr_lambdas, strict=True
             )
         ]
 

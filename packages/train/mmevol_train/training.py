@@ -16,7 +16,7 @@ from mmevol_core.stage import StageResult
 from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
 from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
-from mmevol_train.config import TrainConfig, rows_a_step
+from mmevol_train.config import TrainConfig, every_key, rows_a_step
 from mmevol_train.corpus import Corpus
 from mmevol_train.dataset import Conversations, blank_row, read_corpus
 from mmevol_train.engine import arguments, prepare_process, private, rank, wait, world_size
@@ -74,10 +74,13 @@ def train(
         Progress(private(out_dir), stage, steps, "steps") as progress,
         _tracker(config, stage, out_dir, previous) as tracker,
     ):
-        watch = Watch(config, progress, aside)
+        watch, meter = Watch(config, progress, aside), Meter(config, model.config, corpus)
+        if previous:
+            wait()  # the first process has dropped the lines of steps that come again
+            meter.remember(read_metrics(out_dir / FILE_NAME))
         trainer = PartsTrainer(
             config=config, groups=groups, plan=order, normalizer=_normalizer(processor), tracker=tracker,
-            meter=Meter(config, model.config, corpus), held_out=aside, schedule_steps=planned, model=model,
+            meter=meter, held_out=aside, schedule_steps=planned, model=model,
             args=arguments(config, work, steps, layer_classes(model), planned), train_dataset=rows,
             data_collator=PackedCollator(blank) if packs else padded, padded=padded if packs else None,
             callbacks=[watch],
@@ -100,6 +103,11 @@ def train(
     return StageResult({"checkpoint": out_dir / "checkpoint", "losses": out_dir / FILE_NAME}, metrics)
 
 
+def _multiple(config: TrainConfig) -> int:
+    """Micro-batches of a step, over all processes."""
+    return config.accumulate * world_size()
+
+
 def _announce(learns: list[dict[str, Any]], config: TrainConfig, rows: int) -> None:
     """What learns, and from how many rows a step."""
     if rank() != 0:
@@ -112,8 +120,8 @@ def _announce(learns: list[dict[str, Any]], config: TrainConfig, rows: int) -> N
 
 def _until(order: Plan, config: TrainConfig) -> tuple[Plan, int, int]:
     """(plan, its steps, steps of the whole plan): cut where the configuration says that the run stops."""
-    multiple = config.accumulate * world_size()
-    planned = len(order.batches) // multiple or 1
+    multiple = _multiple(config)
+    planned = len(order.batches) // multiple
     steps = min(planned, config.stop_at_step or planned)
     return replace(order, batches=order.batches[: steps * multiple]), steps, planned
 
@@ -124,8 +132,8 @@ def _tracker(config: TrainConfig, stage: str, out_dir: Path, previous: Path | No
     if rank() != 0:
         yield None
         return
-    shown = config.model_dump(mode="json")
-    tracker = Tracker(config.tracking, out_dir, f"{stage}-{config.backbone.name}", shown, _step(previous) + 1)
+    name = f"{stage}-{config.backbone.name}"
+    tracker = Tracker(config.tracking, out_dir, name, every_key(config), _step(previous) + 1)
     try:
         yield tracker
     finally:
@@ -171,7 +179,7 @@ def reading_of(config: TrainConfig, stage: str, processor: Any) -> Reading:
 
 def make_plan(config: TrainConfig, corpus: Corpus, tokens: int | None) -> Plan:
     """The order of the whole run, over the rows that are not held out."""
-    multiple = config.accumulate * world_size()
+    multiple = _multiple(config)
     limit = config.max_steps * multiple if config.max_steps else None
     learned, _ = split(len(corpus.rows), config)
     order = plan(
