@@ -203,6 +203,37 @@ def test_what_no_annotation_decides_passes(question, answer):
     assert findings(case) == []
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "1,200 + 300 = 1,500",
+        "2 + 3 × 4 = 14",
+        "2^3 + 1 = 9",
+        "√9+1=4",
+        "√ 9 + 1 = 4",
+        "5:30+1=6:30",
+        "12 mod 5+1=3",
+        "1e3+1=1001",
+        "log 10+1=2",
+        "12 - 5 + 1 = 8",
+        "-3 + 5 = 2",
+        "45 + 30 = 1 hour 15",
+        "3 + 4 = 2 + 5",
+        "7 is even in base nine.",
+        "Nobody says that 7 is even.",
+        "5 + 4 = 9. The answer is 4.",
+        "7 is odd, 7 plus 1 is even. The answer is even.",
+    ],
+)
+def test_a_sum_that_is_part_of_more_is_left_alone(answer):
+    assert broken(question="What comes out?", answer=answer, objects=()) == []
+
+
+def test_a_limit_is_not_compared_with_a_part_of_a_number():
+    assert broken(question="Is it more than 200?", answer="It is 1,200. The answer is yes.", objects=()) == []
+    assert broken(question="Is it more than 1,000?", answer="It is 900. The answer is no.", objects=()) == []
+
+
 def test_every_check_has_a_case_above():
     cases = test_each_rule_refuses_what_it_is_for.pytestmark[0].args[1]
     claims = test_an_answer_that_the_annotations_or_its_own_reasons_deny_is_found.pytestmark[0].args[1]
