@@ -93,7 +93,7 @@ F, C, I = "fine_grained_perception", "cognitive_reasoning", "interaction"  # noq
         ("format_unknown", I, {"format": "haiku"}),
         ("options", I, {"question": "What is it?\nA. a cup"}),
         ("options", I, {"answer": "D"}),
-        ("options", I, {"answer": "a man"}),
+        ("options", I, {"answer": "a horse"}),
         ("options", I, {"format": "fill_in_the_blank", "question": "The man is behind a what?"}),
         ("step_grammar", C, {"steps": (step("look at the cup"),)}),
         ("step_grammar", C, {"steps": (step("calculate_1(bbx_1)->res_1"),)}),
@@ -232,6 +232,50 @@ def test_a_sum_that_is_part_of_more_is_left_alone(answer):
 def test_a_limit_is_not_compared_with_a_part_of_a_number():
     assert broken(question="Is it more than 200?", answer="It is 1,200. The answer is yes.", objects=()) == []
     assert broken(question="Is it more than 1,000?", answer="It is 900. The answer is no.", objects=()) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What does the sorted column hold?", "The sorted column is [3, 5, 8, 9]."),
+        ("Which call places the ticks?", "ax.set_xticks([0, 1, 2, 3])"),
+        ("What is the colour of the line?", "rgba (255, 0, 0, 1)"),
+        ("What is the colour of the line?", "rgba(0.5, 0, 0, 1)"),
+        ("Which weights are shown?", "The weights are [0.1, 0.2, 0.3, 0.4]."),
+        ("What does the box plot hold?", "The box plot shows [3, 5, 8, 9]."),
+        ("What prompted the man to sit?", "The bus came promptly."),
+        ("What is captioned in red?", "The first panel"),
+        ("Which direction: left or right?", "left"),
+        ("What input: one or two?", "two"),
+        ("What does the sign say?", "I'm sorry, we are closed"),
+        ("What does the poster say?", "I can't help falling in love"),
+        ("Which prompt does the terminal show?", "A dollar sign"),
+    ],
+)
+def test_words_and_lists_that_only_look_like_a_fault_pass(question, answer):
+    assert broken(question=question, answer=answer, objects=()) == []
+
+
+def test_four_numbers_beside_a_box_word_or_a_label_are_a_box_and_those_of_the_parent_are_not_judged():
+    for question in ("What is in the box [10, 50, 20, 65]?", "Which colour has the man [10, 50, 20, 65]?"):
+        assert broken(question=question) == ["boxes_range", "boxes_given"]
+        parent = replace(PARENT, answer="The box [10, 50, 20, 65]")
+        assert broken(question=question, parent=parent) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Which colour is it? (a) red (b) blue", "(b) blue"),
+        ("Which colour is it? (a) red (b) blue", "b"),
+        ("Which colour is it?\nA.red\nB.blue", "A.red"),
+        ("Which colour is it?\nA. red\nB. blue", "Blue"),
+        ("Which colour is it, e.g. of the man? 1) red 2) blue", "2"),
+    ],
+)
+def test_options_are_read_in_their_usual_forms(question, answer):
+    assert broken(I, question=question, answer=answer) == []
+    assert broken(I, question=question, answer="green") == ["options"]
 
 
 def test_every_check_has_a_case_above():

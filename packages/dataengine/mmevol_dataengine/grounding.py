@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from mmevol_core.sample import QA, Sample
 from mmevol_dataengine.vocabulary import THINGS, words
@@ -12,6 +12,18 @@ Corners = tuple[float, float, float, float]
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?|-?\.\d+)\s*"
 _BOX = re.compile(rf"[\[(]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])]")
+_BESIDE = re.compile(  # words right before four numbers that make these a box, whatever the numbers
+    r"(?:\b(?:bounding box|box|bbox|bbx|region|coordinates?)(?:es|s)?(?![ -]?(?:plot|chart|whisker))(?:_\d+)?(?:\s+(?:is|are|of|at|in|the|\w+)){0,3}"
+    r"|\b(?:what|who) is (?:at|in)|\b(?:object|person|thing|man|woman) (?:at|in))\W*$",
+    re.IGNORECASE,
+)
+_CALLED = re.compile(r"\w$")  # name(0, 1, 1, 0) is a call; only the steps of this recipe call things with a box
+_STEPS = re.compile(r"(?:referring|grounding|crop|box|bbox|bbx|region|locali[sz]ation)\w*$", re.IGNORECASE)
+_LISTED = re.compile(
+    r"\b(?:rgba?|hsla?|cmyk|colou?rs?|probabilit\w+|vectors?|lists?|arrays?|tuples?|matri\w+|weights|scores|sorted"
+    r"|columns?|rows?|values?|data|ticks?|labels|numbers|sequence|quaternion)\W*(?:(?:is|are|of|at|in|to)\W*)?$",
+    re.IGNORECASE,
+)
 _SEEN = r"(?: (?:visible|shown|present))?(?: in (?:the|this) (?:image|picture|photo))?\s*\?"
 _HOW_MANY = re.compile(rf"^\s*how many ([\w\s-]+?) (?:are|is|can)(?: there| you see| be seen)?{_SEEN}", re.IGNORECASE)
 _IS_THERE = re.compile(rf"^\s*(?:is|are) there (an?|any|no|not an?) ([\w\s-]+?)(?: here)?{_SEEN}", re.IGNORECASE)
@@ -45,17 +57,39 @@ _FILLER = frozenset(
 )
 
 
-def boxes_in(text: str) -> Iterator[Corners]:
-    """Every [a, b, c, d] of four numbers in a text; whole numbers above 1 are taken as coordinates too."""
+def boxes_in(text: str, labels: Collection[str] = ()) -> Iterator[Corners]:
+    """Every [a, b, c, d] of a text that is meant as a box.
+
+    Four numbers are one when all are at most 1 with a fraction among them, or when "box", a region's word or one of
+    `labels` stands right before them; an argument list, a colour or a list of values is none.
+    """
     for found in _BOX.finditer(text):
+        before = text[: found.start()]
         left, top, right, bottom = (float(number) for number in found.groups())
+        beside = bool(_BESIDE.search(before)) or _ends_with(before, labels)
+        shares = max(left, top, right, bottom) <= 1 and any("." in number for number in found.groups())
+        call = found.group(0)[0] == "(" and _CALLED.search(before) and not _STEPS.search(before)
+        if call or (not beside and (not shares or _LISTED.search(before))):
+            continue
         yield left, top, right, bottom
 
 
+def _ends_with(before: str, labels: Collection[str]) -> bool:
+    last = words(before[-60:])
+    return any(last[-len(label) :] == label for label in map(words, labels) if label)
+
+
 def given_boxes(sample: Sample, parent: QA) -> list[Corners]:
-    """The boxes an item may use: those of objects and texts, and those its parent already speaks of."""
+    """The boxes an item may use: those of objects and texts, and any four numbers that its parent speaks of."""
     annotated = [box.xyxy for box in sample.boxes] + [text.xyxy for text in sample.ocr if text.xyxy]
-    return [*annotated, *boxes_in(parent.question), *boxes_in(parent.answer)]
+    return [*annotated, *spoken_of(parent)]
+
+
+def spoken_of(item: QA) -> list[Corners]:
+    """Every four numbers in brackets of a question, an answer and its steps, box or not."""
+    steps = [text for step in item.steps for text in (step.manipulation, step.description)]
+    numbers = [found.groups() for text in (item.question, item.answer, *steps) for found in _BOX.finditer(text)]
+    return [(float(a), float(b), float(c), float(d)) for a, b, c, d in numbers]
 
 
 def close(box: Corners, given: Corners, tolerance: float) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mmevol_core.config import Config
 from mmevol_core.sample import QA, SKILLS, Sample
-from mmevol_dataengine import claims, grounding
+from mmevol_dataengine import claims, grounding, wording
 from mmevol_dataengine.grounding import boxes_in
 from mmevol_dataengine.sums import wrong_sum
 from mmevol_dataengine.vocabulary import FORMATS
@@ -63,18 +63,6 @@ class Finding:
 
 Check = Callable[[Case], str | None]
 
-_REFUSAL = re.compile(
-    r"\b(as an ai\b|i'?m sorry|i am sorry|i can(no|')t (see|view|assist|help|provide)"
-    r"|unable to (see|view|access) the image|no image (was |is )?(provided|attached)"
-    r"|cannot be determined from the (text|information))",
-    re.IGNORECASE,
-)
-_LEAK = re.compile(
-    r"\b(captions?|annotations?|bounding box list|the given (item|box|question|q&a)s?"
-    r"|(original|earlier|previous|rewritten|evolved) (question|item|version)|json|prompt"
-    r"|TASK:|INPUT:|DIRECTION:|bbx_\d|fine_grained_perception|cognitive_reasoning)",
-    re.IGNORECASE,
-)
 _CUE = re.compile(
     r"\b(explain|reason(s|ing)?|step[- ]by[- ]step|think|why|how (do|can|did|could) (you|we|one)|justify|rationale"
     r"|walk (me |us )?through|show (your|the|all) (work|steps?|working)|describe (each|every|your) step"
@@ -85,8 +73,6 @@ _STEP = re.compile(
     r"^\s*([A-Za-z][A-Za-z ]*?(?:_[A-Za-z]+)*)_?(\d*)\s*\((.*)\)\s*(?:->|→)\s*([A-Za-z]+_\d+)\s*$", re.DOTALL
 )
 _SYMBOL = re.compile(r"\b(?:bbx|bbox|box|tgt|res|txt)_\d+\b")
-_OPTION = re.compile(r"(?:^|\n|\s)\(?([A-H])[.):]\s+\S")
-_LETTER = re.compile(r"^\W*(?i:the answer is\s*:?\s*)?\(?([A-H])(?:[.):,]|\s*$)")
 
 
 def normal_text(text: str) -> str:
@@ -99,14 +85,17 @@ def _empty(case: Case) -> str | None:
 
 
 def _refusal(case: Case) -> str | None:
-    found = _REFUSAL.search(case.item.answer) or _REFUSAL.search(case.item.question)
-    return f"refusal: {found.group(0)!r}" if found else None
+    found = wording.REFUSAL.search(case.item.answer) or wording.REFUSAL.search(case.item.question)
+    seen = [case.parent.question, case.parent.answer, *(text.text for text in case.sample.ocr)]
+    if found and not any(found.group(0).lower() in text.lower() for text in seen):
+        return f"refusal: {found.group(0)!r}"
+    return None
 
 
 def _prompt_leak(case: Case) -> str | None:
     seeds = f"{case.parent.question} {case.parent.answer}".lower()
     for text in (case.item.question, case.item.answer):
-        for found in _LEAK.finditer(text):
+        for found in wording.LEAK.finditer(text):
             if found.group(0).lower() not in seeds:
                 return f"speaks of {found.group(0)!r}"
     return None
@@ -151,11 +140,15 @@ def _options(case: Case) -> str | None:
         return None if re.search(r"_{2,}|\[blank\]|…|\.{3,}", case.item.question) else "no gap in the question"
     if case.item.format != "multi_choice":
         return None
-    letters = _OPTION.findall(case.item.question)
-    if letters != [chr(ord("A") + place) for place in range(len(letters))] or len(letters) < 2:
-        return f"options are {', '.join(letters) or 'absent'}"
-    given = _LETTER.match(case.item.answer)
-    return None if given and given.group(1) in letters else "the answer is none of the options"
+    options = wording.offered(case.item.question)
+    if len(options) < 2:
+        return f"options are {', '.join(options) or 'absent'}"
+    given = wording.LETTER.match(case.item.answer)
+    if given and given.group(1).upper() in options:
+        return None
+    answer = f" {normal_text(case.item.answer)} "
+    said = any(f" {normal_text(text)} " in answer for text in options.values() if normal_text(text))
+    return None if said else "the answer is none of the options"
 
 
 def _step_grammar(case: Case) -> str | None:
@@ -177,20 +170,24 @@ def _step_grammar(case: Case) -> str | None:
 
 
 def _boxes_range(case: Case) -> str | None:
-    for text in case.texts:
-        for box in boxes_in(text):
-            if not all(0 <= edge <= 1 for edge in box) or box[0] > box[2] or box[1] > box[3]:
-                return f"{list(box)} is not left, top, right, bottom in 0..1"
+    known = grounding.spoken_of(case.parent)
+    for box in _boxes(case):
+        if box not in known and (not all(0 <= edge <= 1 for edge in box) or box[0] > box[2] or box[1] > box[3]):
+            return f"{list(box)} is not left, top, right, bottom in 0..1"
     return None
 
 
 def _boxes_given(case: Case) -> str | None:
     given = grounding.given_boxes(case.sample, case.parent)
-    for text in case.texts:
-        for box in boxes_in(text):
-            if not any(grounding.close(box, known, case.rules.box_tolerance) for known in given):
-                return f"{list(box)} is not a given box"
+    for box in _boxes(case):
+        if not any(grounding.close(box, known, case.rules.box_tolerance) for known in given):
+            return f"{list(box)} is not a given box"
     return None
+
+
+def _boxes(case: Case) -> Iterator[grounding.Corners]:
+    labels = {box.label for box in case.sample.boxes}
+    return (box for text in case.texts for box in boxes_in(text, labels))
 
 
 def _needs_boxes(case: Case) -> str | None:
