@@ -14,6 +14,7 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.sample import DIRECTIONS, QA, Box, Sample
 from mmevol_dataengine.ledger import Ledger
+from mmevol_dataengine.recipes import blind
 from mmevol_dataengine.recipes.mmevol import MMEvol, draw, evolve, supports
 from mmevol_dataengine.recipes.personas import choose
 from mmevol_experiment.compose import compose_groups
@@ -269,6 +270,50 @@ def test_answers_that_chance_would_hit_are_not_asked_for_blind(answer):
     _, books, model = evolved(recipe=recipe, rewrite=rewrite, guess=answer)
     assert books["total"]["kept"] == 2
     assert all(task != "blind" for task, _, _ in model.asked)
+    assert (books["total"]["blind_asked"], books["total"]["blind_unasked"]) == (0, {"guessable": 2})
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked", "unasked"),
+    [
+        ("A red cup", 2, {}),
+        ("It has the form of one and stands on a table. The answer is a cup.", 2, {}),
+        ("It has the form of one and stands on a table.", 0, {"too_long": 2}),
+        ("It has the form of one and stands on a table. The answer is yes.", 0, {"guessable": 2}),
+        ("A. a cup, because it has the form of one", 0, {"guessable": 2}),
+    ],
+)
+def test_the_ledger_says_how_many_items_were_asked_blind_and_why_others_were_not(answer, asked, unasked):
+    recipe = MMEvol(rounds=1, blind_test=True, weights={"fine_grained_perception": 1})
+
+    def rewrite(data):
+        return rewritten(data, format="open_ended", answer=answer)
+
+    _, books, model = evolved(recipe=recipe, rewrite=rewrite)
+    total = books["total"]
+    assert (total["blind_asked"], total["blind_unasked"]) == (asked, unasked)
+    assert sum(task == "blind" for task, _, _ in model.asked) == asked
+    assert total["kept"] == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "expected"),
+    [
+        ("red", "Red", True),
+        ("It is a red cup.", "A red cup", True),
+        ("The answer is most likely three.", "3", True),
+        ("No parking", "No parking", True),
+        ("It is not red", "red", False),
+        ("3 or 4?", "3", False),
+        ("red/blue", "red", False),
+        ("red, blue", "red", False),
+        ("3?", "3", False),
+        ("a cup", "a red cup", False),
+        ("unknown", "red", False),
+    ],
+)
+def test_only_a_reply_that_says_just_the_answer_is_a_hit(reply, answer, expected):
+    assert blind.hit(reply, answer) is expected
 
 
 def test_personas_are_a_function_of_record_and_round(tmp_path):

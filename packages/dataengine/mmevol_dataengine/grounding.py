@@ -13,7 +13,8 @@ Corners = tuple[float, float, float, float]
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?|-?\.\d+)\s*"
 _BOX = re.compile(rf"[\[(]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])]")
 _BESIDE = re.compile(  # words right before four numbers that make these a box, whatever the numbers
-    r"(?:\b(?:bounding box|box|bbox|bbx|region|coordinates?)(?:es|s)?(?![ -]?(?:plot|chart|whisker))(?:_\d+)?(?:\s+(?:is|are|of|at|in|the|\w+)){0,3}"
+    r"(?:\b(?:bounding box|box|bbox|bbx|region|coordinates?)(?:es|s)?(?![ -]?(?:plot|chart|whisker))"
+    r"(?:_\d+)?(?:\s+(?:is|are|of|at|in|the|\w+)){0,3}"
     r"|\b(?:what|who) is (?:at|in)|\b(?:object|person|thing|man|woman) (?:at|in))\W*$",
     re.IGNORECASE,
 )
@@ -152,9 +153,10 @@ def _known_words(sample: Sample) -> frozenset[str]:
 def _only_number(text: str) -> int | None:
     """The number that a text states as its answer, or the only one in it."""
     stated = _STATED.findall(text.lower())
-    found = {_value(word) for word in (stated[-1:] or _WORD.findall(text.lower()))} - {None}
+    found = {number_of(word) for word in (stated[-1:] or _WORD.findall(text.lower()))} - {None}
     return found.pop() if len(found) == 1 else None
 
 
-def _value(word: str) -> int | None:
+def number_of(word: str) -> int | None:
+    """The number that a lower-case word or digits stand for, zero to ten in words."""
     return int(word) if word.isdigit() else _NUMBERS.get(word)

@@ -1,7 +1,8 @@
 """What happened to every record and item, asserted.
 
 given = kept + eliminated + failed (items that went into a round), records = answered + failed_records,
-generated = given - unwritten + surplus (items that the teacher wrote).
+generated = given - unwritten + surplus (items that the teacher wrote). Where items were tested blind:
+blind_asked + blind_unasked = kept + those that the blind test rejected.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter
 from mmevol_core.sample import QA, Sample
 
 # found wanting; not written or not judged; written although nothing asked for it, so that no given item is lost by it
+BLIND = ("answerable_blind", "blind_")  # how the reasons of the blind test begin
 Status = Literal["eliminated", "failed", "surplus"]
 
 
@@ -43,6 +45,8 @@ class Turn:
     rejected: tuple[Rejected, ...] = ()
     failure: str | None = None
     detail: str = ""
+    blind_asked: int = 0  # items asked for without the image
+    blind_unasked: tuple[str, ...] = ()  # why each of the others was not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ class Cell:
     generated: int = 0
     unwritten: int = 0
     surplus: Counter[str] = field(default_factory=Counter)
+    blind_asked: int = 0
+    blind_unasked: Counter[str] = field(default_factory=Counter)
 
     def add(self, turn: Turn) -> None:
         """Count one round of one record."""
@@ -78,6 +84,11 @@ class Cell:
         self.given += turn.given
         self.kept += len(turn.kept)
         self.generated += len(turn.kept)
+        self.blind_asked += turn.blind_asked
+        self.blind_unasked.update(turn.blind_unasked)
+        if tested := turn.blind_asked + len(turn.blind_unasked):
+            refused = sum(rejected.reason.startswith(BLIND) for rejected in turn.rejected)
+            assert tested == len(turn.kept) + refused, f"round {turn.round}: {tested} items tested blind, others left"
         for rejected in turn.rejected:
             getattr(self, rejected.status)[rejected.reason] += 1
             self.generated += rejected.written

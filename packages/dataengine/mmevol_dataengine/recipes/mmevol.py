@@ -8,6 +8,7 @@ the true parent, by id; what the prompts ask for is checked; refused items are k
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -122,10 +123,17 @@ async def _round(
         sample, candidates, parents, judge, attempts=recipe.attempts, min_score=recipe.min_score
     )
     rejected += refused
-    if recipe.blind_test:
-        kept, guessed = await blind.test(kept, judge)
-        rejected += guessed
-    return Turn(round=number, direction=direction, given=len(parents), kept=tuple(kept), rejected=tuple(rejected))
+    turn = Turn(round=number, direction=direction, given=len(parents), kept=tuple(kept), rejected=tuple(rejected))
+    if not recipe.blind_test:
+        return turn
+    tested = await blind.test(kept, judge)
+    return replace(
+        turn,
+        kept=tuple(tested.kept),
+        rejected=(*rejected, *tested.rejected),
+        blind_asked=tested.asked,
+        blind_unasked=tested.unasked,
+    )
 
 
 def _failed(number: int, direction: str | None, parents: dict[str, QA], reason: str, detail: str) -> Turn:
