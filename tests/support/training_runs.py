@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from mmevol_core.files import read_jsonl
+from mmevol_train import finetune
 from mmevol_train.config import FinetuneConfig
 from mmevol_train.parts import BackboneConfig
 
@@ -38,3 +40,9 @@ def losses(out: Path) -> list[tuple[int, float, float, float]]:
         (row["step"], row["loss"], row["grad_norm"], row["lr/language_model"])
         for row in read_jsonl(out / "metrics.jsonl")
     ]
+
+
+def lead_a_group(config: FinetuneConfig, given: dict[str, Path], out: Path) -> None:
+    """A finetune stage that leads a group of processes, as the runner starts one."""
+    os.setpgid(0, 0)
+    finetune.run(config, given, out)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from support.training_runs import folder, inputs, losses, tune
+from support.training_runs import folder, inputs, lead_a_group, losses, tune
 
 from mmevol_core.errors import UserError
 from mmevol_train import finetune
@@ -97,6 +97,19 @@ def test_sigterm_writes_a_checkpoint_and_the_same_call_goes_on(base, tmp_path):
     steps = len(_lines(out))
     assert is_complete(out / "training" / f"checkpoint-{steps}")
     assert finetune.run(config, inputs(base), out).metrics["weights"] == expected.metrics["weights"]
+
+
+@pytest.mark.parametrize("base", ["llama3"], indirect=True)
+def test_sigterm_to_the_whole_group_leaves_the_readers_of_pictures_to_their_work(base, tmp_path):
+    config, out = tune(base[1], epochs=8, workers=2), folder(tmp_path, "out")
+    process = multiprocessing.get_context("spawn").Process(target=lead_a_group, args=(config, inputs(base), out))
+    process.start()
+    while len(_lines(out)) < 5 and process.is_alive():
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.join(120)
+    assert process.exitcode == 1
+    assert is_complete(out / "training" / f"checkpoint-{len(_lines(out))}")
 
 
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)

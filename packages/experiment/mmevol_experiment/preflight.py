@@ -107,9 +107,12 @@ def _curation(config: ExperimentConfig) -> list[str]:
 
 
 def gpu_count() -> int:
-    """NVIDIA GPUs that the driver lists; 0 without a driver."""
-    listed = Path("/proc/driver/nvidia/gpus")
-    return sum(1 for _ in listed.iterdir()) if listed.is_dir() else 0
+    """GPUs that training will find, as `launch.processes` counts them; torch is asked only where there is a driver."""
+    if not Path("/proc/driver/nvidia/gpus").is_dir():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _gpus(needed: int) -> list[str]:
