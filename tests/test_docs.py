@@ -249,3 +249,11 @@ def test_a_command_that_does_not_exist_is_found(words, said):
 
 def test_every_stage_has_a_section_here():
     assert set(SECTIONS.values()) | {"mixture"} == set(STAGES)
+
+
+def test_the_training_page_names_every_module():
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = [line for line in page.split("## Labels")[0].splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+\.py)`", row.split("|")[1])}
+    folder = ROOT / "packages" / "train" / "mmevol_train"
+    assert named == {path.name for path in folder.glob("*.py")} - {"__init__.py"}
