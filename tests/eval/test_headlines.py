@@ -37,7 +37,7 @@ def rows_of(name, folder, rules_name, seed):
     graded = rules.grade_all(items, given, profile, None)
     answers = {("real", name, index): Answer(text, None) for index, text in given.items()}
     task = Task(rules, profile, items, "")
-    return rules, profile, graded, _rows(task, graded, None, answers)
+    return rules, profile, graded, _rows(task, graded, rules.scores(graded, profile), None, answers)
 
 
 @pytest.mark.parametrize("rules_name", ["vlmevalkit", "mmevol"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmevol_core.errors import UserError
-from mmevol_eval.statistics import compare, estimate, headline_of, leave_one_out, minimum_detectable, p_value
+from mmevol_eval.statistics import average, compare, estimate, headline_of, leave_one_out, minimum_detectable, p_value
 
 
 def rows(scores, clusters, benchmark="GQA", blind=None):
@@ -133,3 +133,49 @@ def test_simulated_intervals_cover_the_truth_about_nineteen_times_in_twenty():
         low, high = estimate(rows(scores, np.repeat(range(120), 2)), resamples=400, seed=number).interval
         inside += low <= 100 * truth <= high
     assert 0.91 <= inside / runs <= 0.985
+
+
+def by_category(scores, categories):
+    """Rows of MMSInst, a cluster each: the headline is the mean over its sources."""
+    made = rows(scores, range(len(scores)), "MMSInst")
+    return [row | {"headline": "mean", "category": name} for row, name in zip(made, categories, strict=True)]
+
+
+def test_no_resample_loses_a_category():
+    # three sources of two items, all right: a resample without one would average it as 0
+    found = estimate(by_category([1.0] * 6, "aabbcc"))
+    assert (found.value, found.interval) == (100.0, (100.0, 100.0))
+
+
+def test_a_cluster_of_several_categories_is_resampled_among_its_like():
+    mixed = by_category([1.0] * 8, "abababcc")
+    for number, row in enumerate(mixed[:6]):
+        row["cluster"] = str(number // 2)
+    assert estimate(mixed).interval == (100.0, 100.0)
+
+
+def test_intervals_of_a_mean_of_small_categories_cover_the_truth():
+    rng = np.random.default_rng(3)
+    inside, runs = 0, 300
+    for number in range(runs):  # 14 categories of four clusters, each category with a difficulty of its own
+        truths = np.linspace(0.3, 0.9, 14)
+        scores = (rng.random((4, 14)) < truths).astype(float).ravel()
+        low, high = estimate(
+            by_category(scores, [chr(97 + k) for k in range(14)] * 4), resamples=400, seed=number
+        ).interval
+        inside += low <= 60 <= high
+    assert 0.91 <= inside / runs <= 0.985
+
+
+def test_what_is_detectable_of_a_perfect_score_follows_from_its_size():
+    # Agresti and Coull: p = 102 / 104 of 104 clusters, standard error 1.347 points; times 2.802
+    found = estimate(rows([1.0] * 100, range(100)))
+    assert found.error == pytest.approx(1.347, abs=0.001)
+    assert minimum_detectable(found.error) == pytest.approx(3.773, abs=0.003)
+    assert estimate(rows([0.0] * 100, range(100))).error == pytest.approx(found.error)
+    pair = average([found, estimate(rows([1.0] * 100, range(100), "VQAv2"))])
+    assert pair.error == pytest.approx(found.error / np.sqrt(2))
+
+
+def test_no_difference_is_detectable_beyond_the_scale():
+    assert minimum_detectable(40.0) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -117,6 +117,11 @@ class Headline:
     name: str
     unit: str = "percent"
     maximum: float = 100.0
+    otherwise: str = ""  # its name in data that lack what the first one names
+
+    def within(self, scores: Mapping[str, float]) -> Headline:
+        """The headline under the name that these scores have."""
+        return replace(self, name=self.otherwise) if self.otherwise and self.name not in scores else self
 
 
 GradeAll = Callable[[Sequence[Item], Mapping[str, str], str, Judge | None], list[Graded]]

@@ -15,10 +15,10 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
-from mmevol_eval.benchmark import Graded, Item
+from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks import find
 from mmevol_eval.headlines import Row
-from mmevol_eval.statistics import estimate
+from mmevol_eval.statistics import estimate, headline_for
 from mmevol_eval.tasks import Task
 
 
@@ -66,14 +66,14 @@ def read_contaminated(path: Path) -> Contaminated:
     return Contaminated(indexes, frozenset(pictures), frozenset(elsewhere))
 
 
-def clean_score(
-    task: Task, graded: Sequence[Graded] | None, rows: Sequence[Row], listed: set[str], resamples: int, seed: int
-) -> Mapping[str, Any]:
+def clean_score(task: Task, rows: Sequence[Row], listed: set[str], resamples: int, seed: int) -> Mapping[str, Any]:
     """The headline over clusters without a listed item, with its interval; null when none is left.
+
+    Sums count what is left in place of the official maximum (MME: the categories that still have a question; OCRBench:
+    the items left), so that equal skill gives an equal score.
 
     Args:
         task: the benchmark.
-        graded: every verdict, in the order of `rows`; None where its rules did not give them: the rows' own sum counts.
         rows: the items' rows.
         listed: indexes of the contaminated items.
         resamples: of the bootstrap.
@@ -84,11 +84,9 @@ def clean_score(
     entry: dict[str, Any] = {"n": len(kept), "left_out": len(rows) - len(kept), "score": None, "ci95": None}
     if not kept:
         return entry
-    headline = task.rules.headline(task.scoring)
     own = [rows[number] for number in kept]
-    found = estimate(own, "score", resamples, seed)
-    scale = headline.maximum / 100
-    value = found.value * scale
-    if graded is not None:
-        value = task.rules.scores([graded[number] for number in kept], task.scoring)[headline.name]
-    return entry | {"score": value, "percent": value / scale, "ci95": [edge * scale for edge in found.interval]}
+    headline = headline_for(rows)
+    found = estimate(own, "score", resamples, seed, headline.clean(rows, own) if headline.clean else headline)
+    scale = task.rules.headline(task.scoring).maximum / 100
+    interval = [edge * scale for edge in found.interval]
+    return entry | {"score": found.value * scale, "percent": found.value, "ci95": interval}

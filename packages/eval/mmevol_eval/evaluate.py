@@ -9,25 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mmevol_core.files import write_json, write_jsonl
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval import probes
 from mmevol_eval.answering import Collected
-from mmevol_eval.benchmark import Graded
+from mmevol_eval.benchmark import Graded, Question
 from mmevol_eval.clean import Contaminated, clean_score, read_contaminated
 from mmevol_eval.headlines import Row
 from mmevol_eval.marking import BLIND, REAL, Marker, Marks, Own
-from mmevol_eval.predictions import Answers
+from mmevol_eval.predictions import Answer, Answers
 from mmevol_eval.settings import EvaluateConfig
-from mmevol_eval.statistics import MEASURES, Estimate, average, estimate, headline_of, minimum_detectable
-from mmevol_eval.tasks import Task, load_tasks
+from mmevol_eval.statistics import MEASURES, Estimate, average, estimate, headline_for, headline_of, minimum_detectable
+from mmevol_eval.tasks import Task, first, load_tasks
 
-ROUNDING = 0.011  # percent; official tools round their aggregates to two digits
+TRIED = 200  # items a benchmark whose headline is checked before anything is asked
 
 
 def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
@@ -40,6 +39,8 @@ def evaluate(config: EvaluateConfig, inputs: Mapping[str, Path], out_dir: Path) 
     tasks = load_tasks(config, inputs["benchmarks"])
     contaminated = inputs.get("contaminated", config.contaminated)
     listed = read_contaminated(contaminated) if contaminated else Contaminated()
+    for task in tasks if config.backend is None else ():
+        check_headline(task)
     with closing(_marker(config, tasks, inputs, out_dir)) as marker:
         collected = marker.collect()
         scores, rows = score(tasks, collected, config, marker, listed)
@@ -76,15 +77,14 @@ def score(
     for task in tasks:
         real = marker.mark(task, REAL, collected)
         blind = marker.mark(task, BLIND, collected).graded if config.blind else None
-        rows = _rows(task, real.graded, blind, answers)
+        rows = _rows(task, real.graded, real.scores, blind, answers)
         all_rows += rows
         entry = _entry(task, real, rows, config) | {"failed": _failed(task, answers, REAL)}
         if config.blind:
             entry["blind_failed"] = _failed(task, answers, BLIND)
         listed = contaminated.of(task.rules.name, task.items)
         if listed is not None:
-            graded = real.graded if real.recount else None
-            entry["clean"] = clean_score(task, graded, rows, listed, config.resamples, config.seed)
+            entry["clean"] = clean_score(task, rows, listed, config.resamples, config.seed)
         benchmarks[task.rules.name] = entry
     return {
         "measures": dict(MEASURES),
@@ -99,9 +99,59 @@ def _failed(task: Task, answers: Answers, run: str) -> int:
     return sum(answers[run, task.rules.name, item.index].failure is not None for item in task.items)
 
 
-def _rows(task: Task, real: Sequence[Graded], blind: Sequence[Graded] | None, answers: Answers) -> list[Row]:
+def check_headline(task: Task) -> None:
+    """Grade made-up replies and compare the benchmark's own headline with ours, before an answer is paid for.
+
+    Raises:
+        AssertionError: they differ, which is a mistake of `headlines.py`.
+    """
+    items = first(task.items, TRIED)
+    judge = Rehearsal() if task.rules.needs_judge else None
+    for every in (1, 3):  # all right; one of three right
+        replies = {item.index: item.answer if place % every == 0 else "" for place, item in enumerate(items)}
+        graded = task.rules.grade_all(items, replies, task.profile, judge)
+        answers = {(REAL, task.rules.name, index): Answer(text, None) for index, text in replies.items()}
+        scores = task.rules.scores(graded, task.scoring)
+        rows = _rows(replace(task, items=items), graded, scores, None, answers)
+        _agree(task, scores, rows, headline_of(rows))
+
+
+class Rehearsal:
+    """A judge that costs nothing: its ratings differ, so that a wrong formula shows."""
+
+    name, concurrency = "rehearsal", 1
+
+    def ask(self, question: Question) -> str:
+        """Two ratings."""
+        return f"{8 - len(question.index) % 2} 7"
+
+
+def _agree(task: Task, scores: Mapping[str, float], rows: Sequence[Row], percent: float) -> None:
+    """The benchmark's own headline is what its sums give, as far as official tools round."""
+    headline = task.rules.headline(task.scoring).within(scores)
+    scale, own = headline.maximum / 100, scores[headline.name]
+    if abs(percent * scale - own) > headline_for(rows).rounding * max(scale, 1):
+        raise AssertionError(
+            f"{task.rules.name}: its own {headline.name} is {own}, headlines.py computes {percent * scale:.6f}"
+        )
+
+
+def _ratings(verdict: Graded, run: str) -> Row:
+    """A judge's ratings of the model's and the reference answer, where it gives two."""
+    if "reference" not in verdict.detail:
+        return {}
+    return {f"{run}rating": verdict.detail["model"], f"{run}reference": verdict.detail["reference"]}
+
+
+def _rows(
+    task: Task,
+    real: Sequence[Graded],
+    scores: Mapping[str, float],
+    blind: Sequence[Graded] | None,
+    answers: Answers,
+) -> list[Row]:
     """One row a graded item, with what the headline's sums and a reader of wrong items need."""
-    name, headline = task.rules.name, task.rules.headline(task.scoring).name
+    name, headline = task.rules.name, task.rules.headline(task.scoring).within(scores).name
     rows: list[Row] = []
     for number, verdict in enumerate(real):
         item = verdict.item
@@ -121,24 +171,23 @@ def _rows(task: Task, real: Sequence[Graded], blind: Sequence[Graded] | None, an
             "parsed": verdict.parsed,
             "method": verdict.method,
             "score": verdict.score,
-        }
+        } | _ratings(verdict, "")
         if blind is not None:
             other = blind[number]
             text = answers[BLIND, name, item.index].text
             row |= {"blind_score": other.score, "blind_method": other.method, "blind_prediction": text}
+            row |= _ratings(other, "blind_")
         rows.append(row)
     return rows
 
 
 def _entry(task: Task, real: Marks, rows: Sequence[Row], config: EvaluateConfig) -> dict[str, Any]:
     """A benchmark's part of `scores.json`."""
-    headline = task.rules.headline(task.scoring)
+    headline = task.rules.headline(task.scoring).within(real.scores)
     value, scale = real.scores[headline.name], headline.maximum / 100
     found = estimate(rows, "score", config.resamples, config.seed)
-    if abs(found.value * scale - value) > ROUNDING * max(scale, 1):
-        raise AssertionError(
-            f"{task.rules.name}: its own {headline.name} is {value}, headlines.py computes {found.value * scale:.6f}"
-        )
+    _agree(task, real.scores, rows, found.value)
+    smallest = detectable(found)
     entry: dict[str, Any] = {
         "score": value,
         "unit": headline.unit,
@@ -146,7 +195,7 @@ def _entry(task: Task, real: Marks, rows: Sequence[Row], config: EvaluateConfig)
         "maximum": headline.maximum,
         "percent": value / scale,
         "ci95": [edge * scale for edge in found.interval],
-        "mde": detectable(found) * scale,
+        "mde": None if smallest is None else smallest * scale,
         "n": len(real.graded),
         "unparsed": sum(verdict.method == "none" for verdict in real.graded),
         "protocol": real.protocol.describe(),
@@ -174,12 +223,12 @@ def yes_share(rows: Sequence[Row]) -> float | None:
     return said / len(asked)
 
 
-def detectable(found: Estimate) -> float:
-    """Smallest true difference (percent) to another model that four of five runs of this size would show.
+def detectable(found: Estimate) -> float | None:
+    """Smallest true difference (percent) to another model that four of five runs of this size would show; None: none.
 
     For two models whose right answers have nothing to do with each other; a paired comparison finds smaller ones.
     """
-    return minimum_detectable(math.sqrt(2) * float(np.std(found.draws, ddof=1)))
+    return minimum_detectable(math.sqrt(2) * found.error)
 
 
 def _average(benchmarks: Mapping[str, Any], rows: Sequence[Row], config: EvaluateConfig) -> dict[str, Any]:
@@ -206,6 +255,6 @@ STAGE = Stage(
     config=EvaluateConfig,
     needs=("benchmarks",),
     run=evaluate,
-    version="2",
+    version="3",
     accepts=("checkpoint", "held_out", "contaminated"),
 )

@@ -13,18 +13,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmevol_eval.benchmarks.mme import COGNITION, PERCEPTION
+
 Array = NDArray[np.float64]
 Row = dict[str, Any]  # a line of items.jsonl: benchmark, headline, index, cluster, category, group, answer, score, ...
-
-MME_REASONING = ("code_reasoning", "commonsense_reasoning", "numerical_calculation", "text_translation")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """`terms(rows, measure)` -> (items, terms); `value(sums (resamples, terms))` -> (resamples,), percent."""
+    """`terms(rows, measure)` -> (items, terms); `value(sums (resamples, terms))` -> (resamples,), percent.
+
+    A headline that adds or averages categories names their key as `stratum`: a resample then draws within every
+    category, for one without a question would count as 0. `rounding` is how far (percent) the official digits may lie
+    from `value`. `clean(rows, kept)` is the headline of a part of the rows on the scale of all, where the official
+    one would count what was left out as wrong.
+    """
 
     terms: Callable[[Sequence[Row], str], Array]
     value: Callable[[Array], Array]
+    stratum: str | None = None
+    rounding: float = 0.011  # two digits
+    clean: Callable[[Sequence[Row], Sequence[Row]], Headline] | None = None
 
 
 def _share(part: Array, whole: Array) -> Array:
@@ -56,11 +65,13 @@ def _f1(sums: Array) -> Array:
     return 100 * _share(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
 
 
-def _mme(categories: tuple[str, ...] | None) -> Headline:
-    """Sum over categories of accuracy and accuracy+ (both questions of an image right), percent of the maximum."""
+def _mme(names: tuple[str, ...]) -> Headline:
+    """Sum over categories of accuracy and accuracy+ (both questions of an image right), percent of the maximum.
+
+    A category without a question counts as 0, as officially; those that cleaning emptied count for nothing.
+    """
 
     def terms(rows: Sequence[Row], measure: str) -> Array:
-        names = categories or tuple(sorted({row["category"] for row in rows}))
         found = np.zeros((len(rows), len(names), 4))  # score, questions, both right, images
         pairs: dict[tuple[str, str], list[int]] = {}
         for number, row in enumerate(rows):
@@ -77,7 +88,11 @@ def _mme(categories: tuple[str, ...] | None) -> Headline:
         per_category = _share(parts[:, :, 0], parts[:, :, 1]) + _share(parts[:, :, 2], parts[:, :, 3])
         return np.asarray(50 * per_category.mean(axis=1))
 
-    return Headline(terms, value)
+    def clean(rows: Sequence[Row], kept: Sequence[Row]) -> Headline:
+        lost = {row["category"] for row in rows} - {row["category"] for row in kept}
+        return _mme(tuple(name for name in names if name not in lost) or names)
+
+    return Headline(terms, value, stratum="category", clean=clean)
 
 
 def _mean_of_groups(rows_key: str) -> Headline:
@@ -95,12 +110,12 @@ def _mean_of_groups(rows_key: str) -> Headline:
         parts = sums.reshape(len(sums), -1, 2)
         return np.asarray(100 * _share(parts[:, :, 0], parts[:, :, 1]).mean(axis=1))
 
-    return Headline(terms, value)
+    return Headline(terms, value, stratum=rows_key)
 
 
 mean_of_categories = _mean_of_groups("category")
 pope_headline = Headline(_pope_terms, _f1)
-mme_total, mme_reasoning = _mme(None), _mme(MME_REASONING)
+mme_total, mme_reasoning = _mme(PERCEPTION + COGNITION), _mme(COGNITION)
 
 
 def _validation_terms(rows: Sequence[Row], measure: str) -> Array:
@@ -129,6 +144,30 @@ def _hallusion_value(sums: Array) -> Array:
     return np.asarray(100 * _share(parts[:, :, 0], parts[:, :, 1]).mean(axis=1))
 
 
+def _hits(maximum: float) -> Headline:
+    """OCRBench: hits in percent of a fixed number, however many items there are."""
+
+    def terms(rows: Sequence[Row], measure: str) -> Array:
+        return np.array([[row[measure] or 0.0] for row in rows])
+
+    def clean(rows: Sequence[Row], kept: Sequence[Row]) -> Headline:
+        return _hits(maximum * len(kept) / len(rows))
+
+    return Headline(terms, lambda sums: np.asarray(100 * sums[:, 0] / maximum), clean=clean)
+
+
+def _rating_terms(rows: Sequence[Row], measure: str) -> Array:
+    """LLaVABench: the judge's ratings of the model's and the reference answer (-1 for both where it gave none)."""
+    run = measure.removesuffix("score")
+    return np.array([[row[f"{run}rating"], row[f"{run}reference"]] for row in rows], dtype=np.float64)
+
+
+def _ratio(sums: Array) -> Array:
+    model, reference = sums.T
+    return np.asarray(100 * np.divide(model, reference, out=np.zeros_like(model), where=reference != 0))
+
+
+relative_rating = Headline(_rating_terms, _ratio, rounding=0.051)  # one digit
 validation_mean = Headline(_validation_terms, mean_headline.value)
 hallusion_average = Headline(_hallusion_terms, _hallusion_value)
 
@@ -139,4 +178,6 @@ HEADLINES: dict[tuple[str, str], Headline] = {  # (benchmark, name of its headli
     ("HallusionBench", "Avg"): hallusion_average,
     ("MMMU_DEV_VAL", "validation|Overall"): validation_mean,
     ("MMSInst", "mean"): mean_of_categories,
+    ("OCRBench", "Final Score Norm"): _hits(1000),
+    ("LLaVABench", "Relative Score (main)"): relative_rating,
 }

@@ -22,14 +22,12 @@ REAL, BLIND = "real", "blind"
 class Marks:
     """Verdicts on one benchmark's replies, the scores that follow from them, and the protocol that made both.
 
-    `recount` says whether the benchmark's own rules can compute the scores of some of the verdicts alone; `more` is
-    what else stands in the benchmark's part of `scores.json`.
+    `more` is what else stands in the benchmark's part of `scores.json`.
     """
 
     graded: Sequence[Graded]
     scores: Mapping[str, float]
     protocol: Protocol
-    recount: bool = True
     more: Mapping[str, Any] | None = None
 
 

@@ -96,6 +96,7 @@ def layout(
     protocol: Protocol,
 ) -> dict[str, Any]:
     """The keys of a result, whoever graded the items ({"index", "score", "parsed", "method"})."""
+    headline = headline.within(scores)
     return {
         "benchmark": benchmark.name,
         "headline": {

@@ -2,14 +2,17 @@
 
 Questions about one image are not independent, so images (clusters) are resampled, not questions. Every headline here
 is a function of sums over questions (a mean, a mean of means, F1, MME's pair scores), so a resample needs only the
-clusters' sums: weights (resamples, clusters) times sums (clusters, terms). All values are percent of the headline's
+clusters' sums: weights (resamples, clusters) times sums (clusters, terms). Where the headline adds or averages
+categories, clusters are resampled within each. All values are percent of the headline's
 maximum. Intervals are percentile intervals; two runs are compared on the same resampled clusters.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
@@ -38,18 +41,29 @@ MEASURES: dict[Measure, str] = {  # compared between runs; what a reader must kn
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value in percent, its interval, and the resampled values behind it."""
+    """A value in percent, its interval, and the resampled values behind it.
+
+    `unseen` is the standard error where all resamples are equal, as when every item is right: that of a share p~ =
+    (p n + 2) / (n + 4) of n + 4 clusters (Agresti and Coull 1998), p the value and n the clusters; else 0.
+    """
 
     value: float
     interval: tuple[float, float]
     draws: Array  # (resamples,)
+    unseen: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Standard error, percent."""
+        return math.hypot(float(np.std(self.draws, ddof=1)), self.unseen)
 
 
 @dataclass(frozen=True)
 class Difference:
     """`a` minus `b` on one benchmark (or their average), percentage points, with a two-sided p value.
 
-    `n` is the number of questions, `mde` the smallest true difference that would be found in four of five runs.
+    `n` is the number of questions, `mde` the smallest true difference that would be found in four of five runs; None
+    where no difference would be.
     """
 
     a: str
@@ -60,7 +74,7 @@ class Difference:
     ci95: tuple[float, float]
     p: float
     n: int
-    mde: float
+    mde: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -75,7 +89,13 @@ def read_items(path: Path) -> dict[str, list[Row]]:
     return rows
 
 
-def estimate(rows: Sequence[Row], measure: Measure = "score", resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+def estimate(
+    rows: Sequence[Row],
+    measure: Measure = "score",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    headline: Headline | None = None,
+) -> Estimate:
     """A benchmark's headline with its clustered interval.
 
     Args:
@@ -83,10 +103,13 @@ def estimate(rows: Sequence[Row], measure: Measure = "score", resamples: int = R
         measure: the headline itself, that of the blind run, or the former minus the latter.
         resamples: number of bootstrap resamples.
         seed: equal seeds resample equal clusters, which is what pairs two runs.
+        headline: None: that of the rows' benchmark.
     """
-    clusters = sorted({str(row["cluster"]) for row in rows})
-    weights = _weights(len(clusters), resamples, f"{seed}:{rows[0]['benchmark']}")
-    return _estimated(_values(rows, measure, clusters, np.vstack([np.ones((1, len(clusters))), weights])))
+    headline = headline or headline_for(rows)
+    clusters, sizes = _strata(rows, headline.stratum)
+    weights = _weights(sizes, resamples, f"{seed}:{rows[0]['benchmark']}")
+    values = _values(rows, measure, headline, clusters, np.vstack([np.ones((1, len(clusters))), weights]))
+    return _estimated(values, len(clusters))
 
 
 def compare(
@@ -157,14 +180,16 @@ def _paired(
         deltas: dict[str, Estimate] = {}
         for name in chosen:
             a, b = (estimate(items[name], measure, resamples, seed) for items in runs)
-            deltas[name] = _estimated(np.concatenate([[a.value], a.draws]) - np.concatenate([[b.value], b.draws]))
+            values = np.concatenate([[a.value], a.draws]) - np.concatenate([[b.value], b.draws])
+            deltas[name] = _estimated(values, len({row["cluster"] for row in items_a[name]}))
         yield measure, deltas
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
     """Mean over benchmarks; they are resampled independently of each other."""
     values = np.mean([np.concatenate([[one.value], one.draws]) for one in estimates], axis=0)
-    return _estimated(values)
+    found = _estimated(values)
+    return replace(found, unseen=math.hypot(*(one.unseen for one in estimates)) / len(estimates))
 
 
 def p_value(draws: Array) -> float:
@@ -173,29 +198,55 @@ def p_value(draws: Array) -> float:
     return float(min(1.0, 2 * (min(low, high) + 1) / (len(draws) + 1)))
 
 
-def minimum_detectable(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float:
-    """Smallest true difference that a two-sided test at `level` finds with probability `power`."""
+def minimum_detectable(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float | None:
+    """Smallest true difference (percent) that a two-sided test at `level` finds with probability `power`.
+
+    None above 100: no two models differ by more than the scale is long.
+    """
     normal = NormalDist()
-    return (normal.inv_cdf(1 - (1 - level) / 2) + normal.inv_cdf(power)) * standard_error
+    found = (normal.inv_cdf(1 - (1 - level) / 2) + normal.inv_cdf(power)) * standard_error
+    return found if found <= 100 else None
 
 
 def headline_of(rows: Sequence[Row], measure: Measure = "score") -> float:
     """The headline itself, percent of its maximum."""
-    clusters = sorted({str(row["cluster"]) for row in rows})
-    return float(_values(rows, measure, clusters, np.ones((1, len(clusters))))[0])
+    headline = headline_for(rows)
+    clusters, _ = _strata(rows, headline.stratum)
+    return float(_values(rows, measure, headline, clusters, np.ones((1, len(clusters))))[0])
+
+
+def headline_for(rows: Sequence[Row]) -> Headline:
+    """How the rows' headline follows from sums over them."""
+    return HEADLINES.get((rows[0]["benchmark"], rows[0].get("headline", "")), mean_headline)
+
+
+def _strata(rows: Sequence[Row], key: str | None) -> tuple[list[str], tuple[int, ...]]:
+    """Clusters ordered by stratum and name, and the number of clusters of every stratum.
+
+    A cluster's stratum is all the categories it holds, so every resample holds every category. Without a key there is
+    one stratum.
+    """
+    held: dict[str, set[str]] = {}
+    for row in rows:
+        held.setdefault(str(row["cluster"]), set()).add(str(row[key]) if key else "")
+    strata = {cluster: "\n".join(sorted(names)) for cluster, names in held.items()}
+    sizes = Counter(strata.values())
+    ordered = sorted(strata, key=lambda cluster: (strata[cluster], cluster))
+    return ordered, tuple(sizes[name] for name in sorted(sizes))
 
 
 def _difference(names: tuple[str, str], benchmark: str, measure: str, delta: Estimate, n: int) -> Difference:
-    mde = minimum_detectable(float(np.std(delta.draws, ddof=1)))
+    mde = minimum_detectable(delta.error)
     return Difference(*names, benchmark, measure, delta.value, delta.interval, p_value(delta.draws), n, mde)
 
 
-def _values(rows: Sequence[Row], measure: Measure, clusters: Sequence[str], weights: Array) -> Array:
+def _values(
+    rows: Sequence[Row], measure: Measure, headline: Headline, clusters: Sequence[str], weights: Array
+) -> Array:
     """Headline of every weighting; weights (resamples, clusters) -> (resamples,)."""
     if measure == "real_minus_blind":
-        real = _values(rows, "score", clusters, weights)
-        return real - _values(rows, "blind_score", clusters, weights)
-    headline: Headline = HEADLINES.get((rows[0]["benchmark"], rows[0].get("headline", "")), mean_headline)
+        real = _values(rows, "score", headline, clusters, weights)
+        return real - _values(rows, "blind_score", headline, clusters, weights)
     place = {cluster: number for number, cluster in enumerate(clusters)}
     terms = headline.terms(rows, measure)  # (items, terms)
     sums = np.zeros((len(clusters), terms.shape[1]))
@@ -204,18 +255,30 @@ def _values(rows: Sequence[Row], measure: Measure, clusters: Sequence[str], weig
 
 
 @lru_cache(maxsize=32)
-def _weights(clusters: int, resamples: int, seed: str) -> Array:
-    """How often each cluster was drawn, (resamples, clusters); kept, for runs are compared on equal ones."""
+def _weights(strata: tuple[int, ...], resamples: int, seed: str) -> Array:
+    """How often each cluster was drawn, (resamples, clusters); kept, for runs are compared on equal ones.
+
+    Of n clusters of one of several strata n - 1 are drawn and weighted by n / (n - 1) (Rao and Wu 1988): with a few
+    clusters each, n of n would claim too narrow an interval. A stratum's only cluster stays.
+    """
     generator = np.random.default_rng(list(seed.encode()))
-    drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples)
-    return drawn.astype(np.float64)
+    parts = []
+    for size in strata:
+        drawn = size if len(strata) == 1 else max(1, size - 1)
+        times = generator.multinomial(drawn, np.full(size, 1 / size), size=resamples)
+        parts.append(times.astype(np.float64) * (size / drawn))
+    return np.hstack(parts)
 
 
-def _estimated(values: Array) -> Estimate:
-    """Estimate from the value itself followed by its resamples."""
+def _estimated(values: Array, clusters: int | None = None) -> Estimate:
+    """Estimate from the value itself followed by its resamples; `clusters` where these may all be equal by chance."""
     draws = values[1:]
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(values[0]), (float(low), float(high)), draws)
+    unseen = 0.0
+    if clusters is not None and np.ptp(draws) < 1e-9:
+        share = (min(1.0, abs(float(values[0])) / 100) * clusters + 2) / (clusters + 4)
+        unseen = 100 * math.sqrt(share * (1 - share) / (clusters + 4))
+    return Estimate(float(values[0]), (float(low), float(high)), draws, unseen)
 
 
 def _has_blind(rows: Sequence[Row]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,18 +76,24 @@ def _task(rules: Benchmark, settings: BenchmarkSettings, root: Path | None) -> T
 
 
 def first(items: Sequence[Item], limit: int) -> list[Item]:
-    """The first clusters that hold `limit` items together, in file order: pairs and groups stay whole."""
+    """The first clusters that hold `limit` items together, one of every category (and split) in turn, in file order.
+
+    Pairs and groups stay whole; a cluster is of its first item's category.
+    """
+    sizes = Counter(item.cluster or item.index for item in items)
+    turns: Counter[tuple[str, str]] = Counter()
+    turn: dict[str, int] = {}  # of a cluster within its category
+    for item in items:
+        if (cluster := item.cluster or item.index) not in turn:
+            turn[cluster] = turns[item.split, item.category]
+            turns[item.split, item.category] += 1
     kept: set[str] = set()
     count = 0
-    sizes: dict[str, int] = {}
-    for item in items:
-        cluster = item.cluster or item.index
-        sizes[cluster] = sizes.get(cluster, 0) + 1
-    for cluster, size in sizes.items():
+    for cluster in sorted(turn, key=turn.__getitem__):  # stable: file order within a turn
         if count >= limit:
             break
         kept.add(cluster)
-        count += size
+        count += sizes[cluster]
     return [item for item in items if (item.cluster or item.index) in kept]
 
 

@@ -54,11 +54,15 @@ def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lin
 
 def _detectable(arms: Mapping[str, Any]) -> list[str]:
     """`POPE 7.1`: the largest of the arms' smallest detectable differences, so that it holds for every two."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[float | None]] = {}
     for arm in arms.values():
         for name, entry in arm["benchmarks"].items():
             found.setdefault(name, []).extend([entry["mde"]] if "mde" in entry else [])
-    return [f"{name} {max(values):.1f}" for name, values in found.items() if values]
+    known = {name: [value for value in values if value is not None] for name, values in found.items() if values}
+    return [  # a dash: no difference that the scale has room for
+        f"{name} {max(values):.1f}" if values and len(values) == len(found[name]) else f"{name} -"
+        for name, values in known.items()
+    ]
 
 
 def _difference_charts(differences: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str, str]]:

@@ -78,7 +78,7 @@ class Official:
             decoding = {**collected.decoding, "max_new_tokens": task.settings.max_new_tokens}
             protocol = replace(protocol, prompts=task.settings.prompts or self._config.prompts, decoding=decoding)
         more = {key: found[key] for key in ("guessed", "seconds") if found.get(key)}
-        return Marks(graded, found["scores"], protocol, recount=False, more=more)
+        return Marks(graded, found["scores"], protocol, more=more)
 
     @property
     def usage(self) -> dict[str, Any]:

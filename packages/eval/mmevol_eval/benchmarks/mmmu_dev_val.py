@@ -18,6 +18,7 @@ from mmevol_eval.grading import choice, mmevol_prompts
 from mmevol_eval.grading.tables import by_split
 
 HEADLINE = "validation|Overall"
+ALL = "Overall"  # the headline of a file that has splits, but not validation
 
 
 def grade(item: Item, reply: str, rules: str, judge: Judge | None, *, draw: random.Random | None = None) -> Graded:
@@ -35,7 +36,7 @@ def _beyond(item: Item) -> dict[str, str]:
 def scores(graded: list[Graded], rules: str) -> dict[str, float]:
     """Percent by split; a file without splits is taken for validation."""
     table = by_split(graded)
-    return {HEADLINE: table["Overall"]} | table
+    return table if any(row.item.split for row in graded) else {HEADLINE: table["Overall"]} | table
 
 
 BENCHMARK = choice.benchmark(
@@ -44,5 +45,5 @@ BENCHMARK = choice.benchmark(
     prompt=mmevol_prompts.mmmu,
     grade=grade,
     scores=scores,
-    headline=lambda rules: Headline(HEADLINE),
+    headline=lambda rules: Headline(HEADLINE, otherwise=ALL),
 )
