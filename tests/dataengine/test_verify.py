@@ -278,6 +278,55 @@ def test_options_are_read_in_their_usual_forms(question, answer):
     assert broken(I, question=question, answer="green") == ["options"]
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Count the cups: ",
+        "Count the cups in the image.",
+        "What is the number of cups?",
+        "In the image, how many cups are there?",
+    ],
+)
+def test_a_count_is_read_in_its_plain_forms(question):
+    plain = replace(PARENT, question="What stands on the table?")
+    assert broken(parent=plain, question=question, answer="3") == ["count_wrong"]
+    assert broken(parent=plain, question=question, answer="2") == []
+
+
+@pytest.mark.parametrize(
+    "question", ["Count the dogs", "Give the total count of chairs.", "Where exactly is the dog?", "Locate the dog."]
+)
+def test_counting_and_locating_without_boxes_is_refused_in_all_forms(question):
+    bare, plain = replace(SAMPLE, boxes=(), ocr=(), caption=""), replace(PARENT, question="What stands there?")
+    assert broken(sample=bare, parent=plain, question=question) == ["needs_boxes"]
+
+
+def test_texts_decide_counts_of_texts_and_of_what_they_tell_only():
+    read = replace(SAMPLE, boxes=(), caption="", ocr=(Text(text="OPEN"), Text(text="Sold 42")))
+    plain = replace(PARENT, question="What stands there?")
+    assert broken(sample=read, parent=plain, question="How many dogs are there?", answer="3", objects=()) == [
+        "needs_boxes"
+    ]
+    for question, answer in (("How many words are there?", "3"), ("How many units were sold?", "42")):
+        assert broken(sample=read, parent=plain, question=question, answer=answer, objects=()) == []
+
+
+@pytest.mark.parametrize(
+    ("parent", "question", "answer", "passes"),
+    [
+        ("What is it?", "What colour is it?", "白色的杯子", False),
+        ("Что это?", "这是什么颜色？", "白色", False),
+        ("Что это?", "Какого это цвета?", "белого", True),
+        ("What is it?", "What does the sign say?", "出口", True),
+        ("What is it?", "Which angle is it?", "α", True),
+        ("这是什么？", "这是什么牌子？", "Nike", True),
+    ],
+)
+def test_a_change_of_script_is_found_in_question_and_answer(parent, question, answer, passes):
+    found = broken(parent=replace(PARENT, question=parent), question=question, answer=answer, objects=())
+    assert found == ([] if passes else ["language"])
+
+
 def test_every_check_has_a_case_above():
     cases = test_each_rule_refuses_what_it_is_for.pytestmark[0].args[1]
     claims = test_an_answer_that_the_annotations_or_its_own_reasons_deny_is_found.pytestmark[0].args[1]

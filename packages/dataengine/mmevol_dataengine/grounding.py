@@ -25,8 +25,14 @@ _LISTED = re.compile(
     r"|columns?|rows?|values?|data|ticks?|labels|numbers|sequence|quaternion)\W*(?:(?:is|are|of|at|in|to)\W*)?$",
     re.IGNORECASE,
 )
-_SEEN = r"(?: (?:visible|shown|present))?(?: in (?:the|this) (?:image|picture|photo))?\s*\?"
-_HOW_MANY = re.compile(rf"^\s*how many ([\w\s-]+?) (?:are|is|can)(?: there| you see| be seen)?{_SEEN}", re.IGNORECASE)
+_VIEW = r"(?: (?:visible|shown|present))?(?: in (?:the|this) (?:image|picture|photo))?"
+_SEEN = rf"{_VIEW}\s*\?"
+_IN = r"^\s*(?:in (?:the|this) (?:image|picture|photo),?\s+)?"
+_COUNTED = [  # plain ways to ask for a count
+    re.compile(rf"{_IN}how many ([\w\s-]+?) (?:are|is|can)(?: there| you see| be seen)?{_SEEN}", re.IGNORECASE),
+    re.compile(rf"{_IN}(?:please )?count (?:all )?(?:of )?the ([\w\s-]+?){_VIEW}\s*[?.:!]?\s*$", re.IGNORECASE),
+    re.compile(rf"{_IN}what is the (?:total )?(?:number|count) of ([\w\s-]+?){_SEEN}", re.IGNORECASE),
+]
 _IS_THERE = re.compile(rf"^\s*(?:is|are) there (an?|any|no|not an?) ([\w\s-]+?)(?: here)?{_SEEN}", re.IGNORECASE)
 _NUMBERS = {
     name: value
@@ -112,11 +118,17 @@ def unknown_object(item: QA, sample: Sample) -> str | None:
 
 def wrong_count(item: QA, sample: Sample) -> str | None:
     """A plain "How many X are there?" whose number is not that of the boxes of X; None when not that plain."""
-    asked, given = _HOW_MANY.match(item.question), _only_number(item.answer)
-    if not asked or given is None:
+    name, given = counted(item.question), _only_number(item.answer)
+    if not name or given is None:
         return None
-    counted = _count(asked.group(1), sample)
-    return f"says {given}, there are {counted} boxes" if counted and counted != given else None
+    boxes = _count(name, sample)
+    return f"says {given}, there are {boxes} boxes" if boxes and boxes != given else None
+
+
+def counted(question: str) -> str:
+    """What a plain question wants counted ("How many X are there?"), "" when it is not that plain."""
+    found = next((found for form in _COUNTED if (found := form.match(question))), None)
+    return found.group(1) if found else ""
 
 
 def wrong_existence(item: QA, sample: Sample, complete: bool) -> str | None:

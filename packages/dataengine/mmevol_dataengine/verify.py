@@ -15,7 +15,7 @@ from mmevol_core.sample import QA, SKILLS, Sample
 from mmevol_dataengine import claims, grounding, wording
 from mmevol_dataengine.grounding import boxes_in
 from mmevol_dataengine.sums import wrong_sum
-from mmevol_dataengine.vocabulary import FORMATS
+from mmevol_dataengine.vocabulary import FORMATS, TEXT_FORMATS
 
 
 class Rules(Config):
@@ -102,14 +102,19 @@ def _prompt_leak(case: Case) -> str | None:
 
 
 def _language(case: Case) -> str | None:
-    """The share of ASCII letters tells a change of script; languages of one script are not told apart."""
-
-    def latin(text: str) -> float:
-        letters = [letter for letter in text if letter.isalpha()]
-        return sum(letter.isascii() for letter in letters) / len(letters) if letters else 1.0
-
-    before, after = latin(case.parent.question), latin(case.item.question)
-    return f"{after:.0%} Latin letters, the parent has {before:.0%}" if abs(before - after) > 0.5 else None
+    """Another script than the parent's question; or an answer in a script that nothing it could quote is written in."""
+    before, after = wording.script(case.parent.question), wording.script(case.item.question)
+    if before and after and before != after:
+        return f"asked in {after} letters, the parent in {before}"
+    answer = wording.script(case.item.answer)
+    texts = [case.item.question, case.parent.question, case.parent.answer, case.sample.caption]
+    texts += [text.text for text in case.sample.ocr]
+    if answer is None or answer == "Greek" or any(answer in wording.scripts(text) for text in texts):
+        return None  # Greek letters stand in formulas
+    if answer == "Latin" and len(case.item.answer.split()) < 4:
+        return None  # a name, a formula, a letter
+    read = case.item.format in TEXT_FORMATS or "ocr" in case.item.skills or wording.READS.search(case.item.question)
+    return None if read else f"answered in {answer} letters, asked in {after or 'none'}"
 
 
 def _copy(case: Case) -> str | None:
@@ -191,11 +196,24 @@ def _boxes(case: Case) -> Iterator[grounding.Corners]:
 
 
 def _needs_boxes(case: Case) -> str | None:
-    if case.sample.boxes or case.sample.ocr:
+    """Counting wants boxes, locating wants boxes or placed texts; what can be counted or read in texts passes."""
+    if case.sample.boxes:
         return None
-    asks = re.search(r"\b(how many|number of|coordinates?|bounding box)\b", case.item.question, re.IGNORECASE)
-    before = normal_text(case.parent.question)
-    return f"asks {asks.group(0)!r} without boxes" if asks and normal_text(asks.group(0)) not in before else None
+    for asked, decided in ((wording.COUNTS, _counts_texts(case)), (wording.LOCATES, bool(case.sample.ocr))):
+        found = asked.search(case.item.question)
+        if found and not decided and not asked.search(case.parent.question):
+            return f"asks {found.group(0)!r} without boxes"
+    return None
+
+
+def _counts_texts(case: Case) -> bool:
+    """Whether the texts of the image may decide a count: of texts, of what only they tell, of a number written."""
+    if not case.sample.ocr:
+        return False
+    written = {word for text in case.sample.ocr for word in re.findall(r"\w+", text.text.lower())}
+    numbers = set(re.findall(r"\d+", case.item.answer))
+    plain = grounding.counted(case.item.question)
+    return not plain or bool(numbers & written or wording.TEXTUAL.search(plain))
 
 
 def _reasoning_cue(case: Case) -> str | None:

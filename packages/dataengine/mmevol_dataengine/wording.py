@@ -27,6 +27,23 @@ LEAK = re.compile(
     r"|bbx_\d|fine_grained_perception|cognitive_reasoning)"
     r"|TASK: ?(?:evolve|score)|DIRECTION: ?[a-z]+_|INPUT:\s*\{)"
 )
+READS = re.compile(
+    r"\b(say|says|read|reads|written|text|word|words|sign|label|letters?|characters?|translat\w*|name|called|spell\w*"
+    r"|language|chinese|japanese|korean|russian|arabic|hindi|greek|english|thai|hebrew)\b",
+    re.IGNORECASE,
+)
+COUNTS = re.compile(r"\b(how many|number of|count (?:the|all|how|each|every)|total count|count of)\b", re.IGNORECASE)
+LOCATES = re.compile(
+    r"\b(coordinates?|bounding box|where exactly|exactly where|exact (?:location|position)"
+    r"|locate (?:the|all|each|every))\b",
+    re.IGNORECASE,
+)
+TEXTUAL = re.compile(  # may be counted by their names
+    r"\b(words?|letters?|digits?|numbers?|texts?|signs?|lines?|labels?|characters?|years?|months?|days?|items?|names?"
+    r"|bars?|values?|entr\w+|rows?|columns?|options?|titles?|countr\w+|categor\w+|colou?rs?|steps?|questions?|points?"
+    r"|series|groups?|types?|kinds?|sections?|parts?|headings?|arrows?|boxes|nodes?|teams?|products?|prices?)\b",
+    re.IGNORECASE,
+)
 OPTION = re.compile(r"(?:^|(?<=[\s(]))([A-Ha-h1-9])[.):]\s*(?=[^\s.)])")
 LETTER = re.compile(
     r"^\W*(?i:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?\s*:?\s*)?\W*([A-Ha-h1-9])(?:[.):,*]|\s*$)"
@@ -48,3 +65,22 @@ def offered(question: str) -> dict[str, str]:
         }
         best = max(best, options, key=len)
     return best
+
+
+_SCRIPTS = {
+    "Latin": "A-Za-zÀ-ɏ", "Greek": "Ͱ-Ͽ", "Cyrillic": "Ѐ-ӿ", "Hebrew": "\u0590-\u05ff", "Arabic": "\u0600-\u06ff",
+    "Indic": "\u0900-\u0dff", "Thai": "\u0e00-\u0e7f", "Korean": "\u1100-\u11ff\uac00-\ud7af",
+    "Chinese or Japanese": "\u3040-\u30ff\u3400-\u9fff",
+}  # fmt: skip
+_LETTERS = {name: re.compile(f"[{letters}]") for name, letters in _SCRIPTS.items()}
+
+
+def scripts(text: str) -> dict[str, int]:
+    """How many letters of each script a text has; languages of one script are not told apart."""
+    return {name: count for name, letters in _LETTERS.items() if (count := len(letters.findall(text)))}
+
+
+def script(text: str) -> str | None:
+    """The script of more than three quarters of the letters of a text, None when there is none such."""
+    counts = scripts(text)
+    return next((name for name, count in counts.items() if count > 0.75 * sum(counts.values())), None)

@@ -28,7 +28,8 @@ _UNDECIDED = re.compile(r"\b(not|no|nor|or|never|none|either|neither|unknown|may
 _EMPTY = frozenset(
     [
         "a", "an", "the", "it", "is", "are", "there", "this", "that", "in", "on", "at", "of", "answer", "image",
-        "picture", "photo", "most", "likely", "probably", "i", "think", "would", "be", "to", "my", "guess", "you", "see",
+        "picture", "photo", "most", "likely", "probably", "i", "think", "would", "be", "to", "my", "guess", "you",
+        "see",
     ]
 )  # fmt: skip
 LONGEST = 5  # words; a longer answer is hit in parts only
