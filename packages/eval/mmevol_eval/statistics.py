@@ -259,7 +259,7 @@ def _weights(strata: tuple[int, ...], resamples: int, seed: str) -> Array:
     """How often each cluster was drawn, (resamples, clusters); kept, for runs are compared on equal ones.
 
     Of n clusters of one of several strata n - 1 are drawn and weighted by n / (n - 1) (Rao and Wu 1988): with a few
-    clusters each, n of n would claim too narrow an interval. A stratum's only cluster stays.
+    clusters each, n of n would claim too narrow an interval. A stratum's only cluster stays, and adds no width.
     """
     generator = np.random.default_rng(list(seed.encode()))
     parts = []
