@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from support.tiny_models import PINPOINTS, SPECIAL, tokenizer, world
 
 from mmevol_core.errors import UserError
 from mmevol_train import dataset
-from mmevol_train.conversation import chat_template
+from mmevol_train.conversation import BadRow, chat_template
 from mmevol_train.dataset import Conversations, corpus_digest, expand, read_corpus
-from mmevol_train.rows import Reading
+from mmevol_train.rows import Maker, Reading
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_a_picture_that_changed_since_is_named(mixed, reading):
     data, images = mixed
     rows = Conversations(read_corpus(data, images, reading, 0.5), images, reading)
     Image.new("RGB", (9, 9)).save(images / "0.png")
-    with pytest.raises(UserError, match=r"row 0, image 0.png: image was 64x64 pixels when the run began"):
+    with pytest.raises(UserError, match=r"row 0 .id 0., image .*/0.png: image was 64x64 pixels when the run began"):
         rows[0]
 
 
@@ -172,3 +173,30 @@ def test_a_file_without_rows_is_refused(tmp_path, reading, content):
     path.write_text(content)
     with pytest.raises(UserError, match=r"rows\.json .*JSON list"):
         read_corpus(path, tmp_path, reading, 0.5, tmp_path / "rows")
+
+
+@pytest.mark.parametrize(
+    ("turns", "why"),
+    [
+        ([("human", "q"), ("gpt<|im_end|>", "a")], r"literal <\|im_end\|> in text"),
+        ([("user", "q"), ("assistant", "a")], "drops a first turn that is not `human`"),
+        ([("gpt", "a"), ("human", "q"), ("gpt", "b")], "drops a first turn that is not `human`"),
+        ([("human", "only a question")], "no answer"),
+    ],
+)
+def test_what_the_references_rule_would_train_on_silently_is_refused_by_name(tmp_path, reading, turns, why):
+    row = {"id": "a", "conversations": [{"from": role, "value": text} for role, text in turns]}
+    with pytest.raises(BadRow, match=why):
+        Maker(tmp_path, replace(reading, mode="mmevol")).row(0, row)
+
+
+def test_a_picture_cut_short_is_named_with_its_row_its_file_and_what_finds_others(tmp_path, reading):
+    data, images = world(tmp_path, rows=1, text_rows=0)
+    rows = json.loads(data.read_text())
+    noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(images / "cut.jpg")
+    (images / "cut.jpg").write_bytes((images / "cut.jpg").read_bytes()[:3000])
+    data.write_text(json.dumps([{**rows[0], "id": "short", "image": "cut.jpg"}]))
+    found = Conversations(read_corpus(data, images, reading, 0), images, reading)
+    with pytest.raises(UserError, match=r"row 0 \(id short\), image .*/cut.jpg: .* \(.*truncated.*\).*data check .*"):
+        found[0]

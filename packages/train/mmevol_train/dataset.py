@@ -25,7 +25,7 @@ from mmevol_train.corpus import BATCH_ROWS, NAMED, Corpus, Picture, Refused, Row
 from mmevol_train.images import MENDABLE, Views, cut, locate_image, read_views
 from mmevol_train.rows import Maker, Reading, begin_sharing, shared_batch
 
-CORPUS_VERSION = 3  # raise when rows are made in another way
+CORPUS_VERSION = 4  # raise when rows are made in another way
 
 
 def read_corpus(
@@ -118,7 +118,10 @@ class Conversations(Dataset[dict[str, Any]]):
             path = locate_image(self._images, name)
             views = read_views(path, self._reading.pinpoints, self._reading.tile, picture.size)
         except BadRow as problem:
-            raise UserError(f"row {row.number}, image {name}: {problem}; mend the image or remove the row") from problem
+            raise UserError(
+                f"row {row.number} (id {row.name or 'none'}), image {self._images / name}: {problem}; mend the image or"
+                f" remove the row; `mmevol data check {self._images}` finds all such pictures before a run"
+            ) from problem
         if views.nbytes <= self._room:
             self._room -= views.nbytes
             self._cache[name] = views

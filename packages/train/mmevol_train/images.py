@@ -58,7 +58,7 @@ def read_views(path: Path, pinpoints: Pinpoints, tile: int, size: tuple[int, int
                 raise BadRow(f"image was {size[0]}x{size[1]} pixels when the run began")
             return cut(image.convert("RGB"), pinpoints, tile)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise BadRow("image cannot be decoded") from error
+        raise BadRow(f"image cannot be decoded ({error})") from error
 
 
 def cut(image: Image.Image, pinpoints: Pinpoints, tile: int) -> Views:

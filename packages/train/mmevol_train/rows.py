@@ -96,9 +96,15 @@ class Maker:
         if reading.mode == "answer":
             return render_answer(turns, reading.jinja, self._special, reading.special_text)
         shape = template(reading.template)
-        cleaned = [{**turn, "value": clean(turn["value"], self._special, reading.special_text)} for turn in turns]
+        cleaned = [
+            {key: clean(turn[key], self._special, reading.special_text) for key in ("from", "value")} for turn in turns
+        ]
         if reading.stage == "pretrain":
             return render_plain(cleaned, shape.start, has_image)
+        if cleaned[0]["from"] != "human":
+            raise BadRow("label mode mmevol drops a first turn that is not `human`")
+        if all(turn["from"] in ("human", "user", "system") for turn in cleaned):
+            raise BadRow("no answer")
         return render_mmevol(cleaned, shape, has_image, reading.system)
 
     def _picture(self, name: str) -> Picture:
