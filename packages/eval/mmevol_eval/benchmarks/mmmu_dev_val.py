@@ -41,6 +41,7 @@ def scores(graded: list[Graded], rules: str) -> dict[str, float]:
 
 BENCHMARK = choice.benchmark(
     "MMMU_DEV_VAL",
+    version="4",  # 4: the headline of a file with splits, but not validation, is `Overall`
     aliases=("MMMU", "MMMU_VAL"),
     prompt=mmevol_prompts.mmmu,
     grade=grade,
