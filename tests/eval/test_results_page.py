@@ -78,6 +78,19 @@ def test_the_benchmark_files_are_found_through_the_manifest_and_may_be_gone(tmp_
         write_results(tmp_path, tmp_path / "r.html")
 
 
+def test_a_benchmark_at_its_own_path_is_shown_with_pictures_and_named_when_it_is_gone(tmp_path):
+    folder = evaluation(tmp_path / "stages" / "evaluate" / "f1", [item(1, 0.0)])
+    own = pictures(tmp_path / "elsewhere", [1]) / "POPE.tsv"
+    (tmp_path / "stages" / "benchmarks" / "f2" / "benchmarks").mkdir(parents=True)
+    inputs = {"benchmarks": {"stage": "benchmarks", "fingerprint": "f2"}}
+    write_json(folder / "manifest.json", {"inputs": inputs, "config": {"settings": {"POPE": {"path": str(own)}}}})
+    assert write_results(folder, tmp_path / "r.html")["pictures"] == 1
+    assert data_of(tmp_path / "r.html")["gone"] == []
+    own.unlink()
+    assert write_results(folder, tmp_path / "r.html")["pictures"] == 0
+    assert data_of(tmp_path / "r.html")["gone"] == ["POPE"]
+
+
 def test_ten_thousand_items_make_a_page_of_a_few_megabytes_in_seconds(tmp_path):
     rows = [item(n, float(n % 3 == 0), prediction="no " * 50) for n in range(10_000)]
     start = time.process_time()

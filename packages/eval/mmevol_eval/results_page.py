@@ -56,7 +56,8 @@ def write_results(
             raise UserError(f"{evaluated} holds no {name}; give the folder of a finished evaluation")
     folder = benchmarks or benchmark_files(evaluated / "manifest.json")
     scores, items = evaluated / "scores.json", evaluated / "items.jsonl"
-    return write_page(scores, items, out, folder, title or evaluated.name, listed=listed, pictures=pictures)
+    own = own_paths(evaluated / "manifest.json")
+    return write_page(scores, items, out, folder, title or evaluated.name, own=own, listed=listed, pictures=pictures)
 
 
 def write_page(
@@ -66,18 +67,25 @@ def write_page(
     benchmarks: Path | None,
     title: str,
     *,
+    own: Mapping[str, Path] | None = None,
     listed: int = LISTED,
     pictures: int = PICTURES,
 ) -> dict[str, int]:
-    """The same from the files of stage `evaluate`."""
+    """The same from the files of stage `evaluate`; `own` holds the paths of benchmarks that do not lie in the folder.
+
+    A benchmark whose files are gone is shown without pictures, and the page names it.
+    """
     scores, rows = read_json(scores_file), list(read_jsonl(items_file))
     wrong = [row for row in rows if row["score"] is not None and row["score"] < RIGHT]
     shown = _spread(wrong, listed)
-    seen = _pictures(_spread(shown, pictures), benchmarks) if benchmarks else {}
+    illustrated = _spread(shown, pictures)
+    files = _files({row["benchmark"] for row in illustrated}, benchmarks, own or {})
+    seen = _pictures(illustrated, files)
     counts = {"wrong": len(wrong), "listed": len(shown), "pictures": len(seen), "items": len(rows)}
     data = {
         "title": title,
         "counts": counts,
+        "gone": sorted({row["benchmark"] for row in illustrated} - files.keys()),
         "average": scores["average"],
         "benchmarks": [_benchmark(name, entry, rows) for name, entry in scores["benchmarks"].items()],
         "wrong": [_wrong(row, seen.get((row["benchmark"], row["index"]), [])) for row in shown],
@@ -100,6 +108,25 @@ def benchmark_files(manifest: Path) -> Path | None:
         return None
     folder = manifest.resolve().parents[2] / source["stage"] / source["fingerprint"] / FOLDER
     return folder if folder.is_dir() else None
+
+
+def own_paths(manifest: Path) -> dict[str, Path]:
+    """The data of benchmarks that an evaluation read elsewhere than in the folder of stage `benchmarks`."""
+    settings = read_json(manifest).get("config", {}).get("settings", {}) if manifest.is_file() else {}
+    return {name: Path(one["path"]) for name, one in settings.items() if one.get("path")}
+
+
+def _files(names: Iterable[str], folder: Path | None, own: Mapping[str, Path]) -> dict[str, Path]:
+    """The file or folder of each of these benchmarks that is still there."""
+    files: dict[str, Path] = {}
+    for name in names:
+        try:
+            path = own[name] if name in own else locate(folder, find(name)) if folder else None
+        except UserError:  # the page stands without it
+            continue
+        if path is not None and path.exists():
+            files[name] = path
+    return files
 
 
 def _spread(rows: Sequence[Row], most: int) -> list[Row]:
@@ -129,15 +156,15 @@ def _wrong(row: Row, pictures: Sequence[str]) -> dict[str, Any]:
     return shown | {"options": row.get("options", {}), "score": row["score"], "pictures": list(pictures)}
 
 
-def _pictures(rows: Sequence[Row], folder: Path) -> dict[tuple[str, str], list[str]]:
+def _pictures(rows: Sequence[Row], files: Mapping[str, Path]) -> dict[tuple[str, str], list[str]]:
     """Data addresses of the pictures of each of these rows that has any."""
     wanted: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        wanted[row["benchmark"]].add(row["index"])
+        if row["benchmark"] in files:
+            wanted[row["benchmark"]].add(row["index"])
     found: dict[tuple[str, str], list[str]] = {}
     for name, indices in wanted.items():
-        benchmark = find(name)
-        for item in benchmark.load(locate(folder, benchmark)):
+        for item in find(name).load(files[name]):
             if item.index in indices and (addresses := _addresses(item)):
                 found[name, item.index] = addresses
     return found

@@ -11,7 +11,7 @@ from pydantic import Field
 from mmevol_core.config import Config
 from mmevol_core.files import digest, read_json, replacing, write_json
 from mmevol_core.stage import Stage, StageResult
-from mmevol_eval.results_page import benchmark_files, write_page
+from mmevol_eval.results_page import benchmark_files, own_paths, write_page
 from mmevol_eval.statistics import MEASURES, compare, leave_one_out, read_items
 from mmevol_experiment.findings import AVERAGE, EXCHANGED, SEES, findings, labels
 from mmevol_experiment.page import page
@@ -41,9 +41,10 @@ def run(config: ReportConfig, inputs: Mapping[str, Path], out_dir: Path) -> Stag
     files = {"report.html": out_dir / "report.html", "report.json": out_dir / "report.json"}
     for arm in config.arms:
         files[f"results.{arm}"] = out_dir / f"results.{arm}.html"
-        folder = benchmark_files(inputs[f"manifest.evaluate.{arm}"])
+        manifest = inputs[f"manifest.evaluate.{arm}"]
+        folder, own = benchmark_files(manifest), own_paths(manifest)
         title = f"{config.title or config.name}: {arm}"
-        write_page(inputs[f"scores.{arm}"], inputs[f"items.{arm}"], files[f"results.{arm}"], folder, title)
+        write_page(inputs[f"scores.{arm}"], inputs[f"items.{arm}"], files[f"results.{arm}"], folder, title, own=own)
     return StageResult(files, {"headline": numbers["headline"], "sees": numbers["gates_passed"]})
 
 
@@ -168,6 +169,6 @@ STAGE = Stage(
     config=ReportConfig,
     needs=("scores", "items", "manifest"),
     run=run,
-    version="5",
+    version="6",
     accepts=("evolved", "ledger", "images", "losses", "curation", "distribution"),
 )
