@@ -50,7 +50,8 @@ def missing(experiment: Experiment) -> list[str]:
         found += _weights(config.backbone, config.paths.weights, offline=config.offline)
     found += _data_engine(config, pending)
     if "benchmarks" in pending:
-        found += _paths("benchmarks", config.benchmarks, ("path",))
+        absent = _paths("benchmarks", config.benchmarks, ("path",))
+        found += [f"{text}; get each with mmevol fetch NAME --to {config.benchmarks['path']}" for text in absent]
     if "evaluate" in pending:
         found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
         found += _package(config.evaluate.get("backend"))
