@@ -177,5 +177,14 @@ def test_what_is_detectable_of_a_perfect_score_follows_from_its_size():
     assert pair.error == pytest.approx(found.error / np.sqrt(2))
 
 
+def test_a_lone_cluster_of_a_category_is_no_certainty():
+    # value 75 (four categories of one cluster: 1 1 1 0; two of two: 1 and 0.5), 4 of 8 clusters alone:
+    # p = (0.75 x 4 + 2) / 8 = 0.625 of 8 clusters, standard error 17.12 points, for half of the clusters
+    found = estimate(by_category([1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0], "abcdeeff"))
+    assert found.value == pytest.approx(75)
+    assert found.unseen == pytest.approx(17.12 / 2, abs=0.01)
+    assert found.error > found.unseen
+
+
 def test_no_difference_is_detectable_beyond_the_scale():
     assert minimum_detectable(40.0) is None

@@ -44,7 +44,8 @@ class Estimate:
     """A value in percent, its interval, and the resampled values behind it.
 
     `unseen` is the standard error where all resamples are equal, as when every item is right: that of a share p~ =
-    (p n + 2) / (n + 4) of n + 4 clusters (Agresti and Coull 1998), p the value and n the clusters; else 0.
+    (p n + 2) / (n + 4) of n + 4 clusters (Agresti and Coull 1998), p the value and n the clusters. Where n of m
+    clusters are alone in their category it is n / m times that of these n. Else 0.
     """
 
     value: float
@@ -109,7 +110,7 @@ def estimate(
     clusters, sizes = _strata(rows, headline.stratum)
     weights = _weights(sizes, resamples, f"{seed}:{rows[0]['benchmark']}")
     values = _values(rows, measure, headline, clusters, np.vstack([np.ones((1, len(clusters))), weights]))
-    return _estimated(values, len(clusters))
+    return _estimated(values, sizes)
 
 
 def compare(
@@ -181,7 +182,7 @@ def _paired(
         for name in chosen:
             a, b = (estimate(items[name], measure, resamples, seed) for items in runs)
             values = np.concatenate([[a.value], a.draws]) - np.concatenate([[b.value], b.draws])
-            deltas[name] = _estimated(values, len({row["cluster"] for row in items_a[name]}))
+            deltas[name] = _estimated(values, _strata(items_a[name], headline_for(items_a[name]).stratum)[1])
         yield measure, deltas
 
 
@@ -270,14 +271,15 @@ def _weights(strata: tuple[int, ...], resamples: int, seed: str) -> Array:
     return np.hstack(parts)
 
 
-def _estimated(values: Array, clusters: int | None = None) -> Estimate:
-    """Estimate from the value itself followed by its resamples; `clusters` where these may all be equal by chance."""
+def _estimated(values: Array, strata: tuple[int, ...] = ()) -> Estimate:
+    """Estimate from the value itself followed by its resamples; with `strata` these may be equal by chance."""
     draws = values[1:]
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     unseen = 0.0
-    if clusters is not None and np.ptp(draws) < 1e-9:
-        share = (min(1.0, abs(float(values[0])) / 100) * clusters + 2) / (clusters + 4)
-        unseen = 100 * math.sqrt(share * (1 - share) / (clusters + 4))
+    still = sum(strata) if np.ptp(draws) < 1e-9 else strata.count(1) if len(strata) > 1 else 0
+    if still:
+        share = (min(1.0, abs(float(values[0])) / 100) * still + 2) / (still + 4)
+        unseen = 100 * math.sqrt(share * (1 - share) / (still + 4)) * (still / sum(strata))
     return Estimate(float(values[0]), (float(low), float(high)), draws, unseen)
 
 
