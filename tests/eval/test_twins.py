@@ -177,7 +177,7 @@ def replace_types(item):
 
 def test_an_empty_reply_follows_no_component_and_a_foreign_one_is_refused():
     assert not mia.follows("Use at most 4 words", " ")
-    with pytest.raises(ValueError, match="does not know"):
+    with pytest.raises(UserError, match="does not know"):
         mia.follows("Be witty", "Ha.")
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Question
 from mmevol_eval.grading.judging import CALL_FAILED
 from mmevol_eval.grading.tsv import write_tsv
@@ -93,13 +94,16 @@ def follows(component: str, reply: str) -> bool:
     """Whether a reply follows a component, as this file words them; an empty reply follows none.
 
     Raises:
-        ValueError: for a component that this file did not write.
+        UserError: for a component that this file did not write.
     """
     text = reply.strip()
     for start, test in CHECKS.items():
         if component.startswith(start):
             return bool(text) and test(component.removeprefix(start).split(), text)
-    raise ValueError(f"the scripted judge does not know the component {component!r}")
+    raise UserError(
+        f"the scripted judge does not know the component {component!r}: it grades the MIA-Bench twin only; "
+        "for published data give a judge's YAML or replay:FILE.jsonl"
+    )
 
 
 CHECKS: dict[str, Callable[[list[str], str], bool]] = {
