@@ -229,6 +229,38 @@ def test_predictions_that_do_not_fit_stop_the_score(tmp_path, lines, message):
     assert not out.exists()
 
 
+def test_an_index_with_and_without_leading_zeros_occurs_twice(tmp_path):
+    data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
+    write_jsonl(predictions, [{"index": i, "prediction": "A"} for i in ("01", "1", "02")])
+    with pytest.raises(UserError, match="'1' occurs twice"):
+        score_file("MMStar", data, predictions, out)
+
+
+def test_predictions_of_no_item_are_counted(tmp_path):
+    data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
+    assert score_file("MMStar", data, predictions, out)["unused_predictions"] == 0
+    write_jsonl(predictions, [{"index": i, "prediction": "A"} for i in "1234"])
+    assert score_file("MMStar", data, predictions, out)["unused_predictions"] == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("3\tred", '3\t"red', "cut or damaged, a quoted cell"),
+        ("4\tred?\tA\tx\ty\n", "4\tred?\tA", "row '4': 3 cells for 5 columns"),
+    ],
+)
+def test_a_damaged_file_is_never_scored_on_what_is_left(tmp_path, old, new, message):
+    text = "index\tquestion\tanswer\tA\tB\n" + "".join(f"{n}\tred?\tA\tx\ty\n" for n in range(1, 5))
+    (tmp_path / "data.tsv").write_text(text.replace(old, new))
+    write_jsonl(tmp_path / "p.jsonl", [{"index": n, "prediction": "A"} for n in range(1, 5)])
+    with pytest.raises(UserError, match=message):
+        score_file("MMStar", tmp_path / "data.tsv", tmp_path / "p.jsonl", tmp_path / "o.json")
+    legal = text.replace("3\tred?", '3\tis "red" 5" wide?').replace("2\tred?", '2\t"two\nlines"')
+    (tmp_path / "data.tsv").write_text(legal)
+    assert score_file("MMStar", tmp_path / "data.tsv", tmp_path / "p.jsonl", tmp_path / "o.json")["n"] == 4
+
+
 def test_numbered_predictions_may_have_leading_zeros(tmp_path):
     data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in ("01", "2")], ["A", "A"])
     write_jsonl(predictions, [{"index": i, "prediction": "A"} for i in ("001", "02")])

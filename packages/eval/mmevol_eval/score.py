@@ -51,7 +51,9 @@ def score_file(
     items = list(rules_of.load(data))
     if not items:
         raise UserError(f"{data} holds no items of {rules_of.name}")
-    replies = match(items, read_predictions(predictions), predictions)
+    given = read_predictions(predictions)
+    replies = match(items, given, predictions)
+    unused = {"unused_predictions": len(given) - len({item.index for item in items})}  # legal, but never unsaid
     with _referee(judge, out, cache) as referee:
         graded = rules_of.grade_all(items, replies, rules, referee)
         usage = {"judge_usage": referee.usage} if isinstance(referee, ChatJudge) else {}
@@ -63,7 +65,7 @@ def score_file(
         judge=referee.name if referee else "none",
     )
     failed = sum(row.get("failure") is not None for row in read_jsonl(predictions))
-    value = result(rules_of, graded, made_by) | {"failed": failed} | usage  # failed: scored as wrong
+    value = result(rules_of, graded, made_by) | {"failed": failed} | unused | usage  # failed: scored as wrong
     write_json(out, value)
     return value
 
@@ -141,7 +143,11 @@ def match(items: Sequence[Item], replies: Mapping[str, str], where: Path) -> Map
         UserError: naming how many are missing, and the first.
     """
     if any(item.index not in replies for item in items):
-        replies = dict(zip(canonical(list(replies)), replies.values(), strict=True))
+        names = canonical(list(replies))
+        if len(set(names)) < len(names):
+            twice = next(name for number, name in enumerate(names) if name in names[:number])
+            raise UserError(f"{where}: index {twice!r} occurs twice, once with leading zeros")
+        replies = dict(zip(names, replies.values(), strict=True))
     lacking = [item.index for item in items if item.index not in replies]
     if lacking:
         raise UserError(

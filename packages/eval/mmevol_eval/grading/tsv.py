@@ -24,12 +24,13 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
     """Rows of a TSV as raw strings; column names in lower case, except the option letters.
 
     Raises:
-        UserError: the file is absent or a folder, has no `index` and `question` column, or a row has too many cells.
+        UserError: the file is absent or a folder, has no `index` and `question` column, a row has too few or too
+            many cells, or a quoted cell never ends.
     """
     csv.field_size_limit(_CELL_LIMIT)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter="\t")
+            reader = csv.reader(file, delimiter="\t", strict=True)
             header = [name if len(name) == 1 else name.lower() for name in next(reader, [])]
             missing = {"index", "question"} - set(header)
             if missing:
@@ -37,10 +38,17 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
                     f"{path} has no column {sorted(missing)[0]!r}; expected a tab-separated VLMEvalKit file"
                 )
             for cells in reader:
-                if len(cells) > len(header):
-                    raise UserError(f"{path} line {reader.line_num}: {len(cells)} cells for {len(header)} columns")
+                if cells and len(cells) != len(header):  # the kit pads short rows: a file cut in mid-row would pass
+                    raise UserError(
+                        f"{path} line {reader.line_num}, row {cells[0][:40]!r}: {len(cells)} cells for "
+                        f"{len(header)} columns; the file is cut or damaged, fetch it again"
+                    )
                 if cells:
-                    yield dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))
+                    yield dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise UserError(
+            f"{path} is cut or damaged, a quoted cell is not well formed: {error}; fetch it again"
+        ) from error
     except FileNotFoundError as error:
         raise UserError(f"benchmark file not found: {path}; put VLMEvalKit's TSV there") from error
     except IsADirectoryError as error:

@@ -85,6 +85,9 @@ def score(
 
         result = score_official(benchmark, data, predictions, out, judge, _backend(backend))
     headline = result["headline"]
+    unused = result.get("unused_predictions", 0)
+    if unused:
+        print(f"{predictions}: {unused} predictions are of no item of {benchmark} and were not used")
     print(
         f"{benchmark} {headline['name']}: {headline['value']} {headline['unit']}, {result['unparsed']} unparsed, "
         f"protocol {result['protocol_hash']}; {out}"
