@@ -34,9 +34,11 @@ def add_to(app: typer.Typer) -> None:
 def run(
     overrides: Overrides = None,
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="run every point of a sweep")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="as offline=true: no stage may reach a model hub")] = False,
 ) -> None:
     """Run an experiment, or go on with it. What is done is not done again."""
     console = Console(stderr=False)
+    overrides = [*(overrides or []), *(["offline=true"] if offline else [])]
     points = sweep_points(overrides or []) if multirun else [list(overrides or [])]
     for number, point in enumerate(points, start=1):
         if multirun:
