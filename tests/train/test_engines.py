@@ -1,5 +1,6 @@
 """Both backbones through every engine that runs on a CPU: two real processes, rows with and without pictures."""
 
+import json
 from itertools import product
 
 import pytest
@@ -7,9 +8,12 @@ import torch
 from safetensors import safe_open
 from support import ranks
 from support.engine_runs import SEVERAL, STEPS, given, losses, pretraining, tune
+from support.tiny_models import backbone
 
+from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
-from mmevol_train.checkpoint import load, probe
+from mmevol_train.backbone import build
+from mmevol_train.checkpoint import load, probe, save
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -121,3 +125,25 @@ def test_killed_by_force_two_processes_end_with_the_same_losses_and_weights(
     found = ranks.run(config, inputs, tmp_path)
     assert losses(tmp_path) == losses(whole)
     assert found.metrics["weights"] == expected.metrics["weights"]
+
+
+@pytest.mark.parametrize("at_fault", [0, 9])
+def test_a_stop_of_two_processes_names_the_rows_of_both_and_first_the_batch_at_fault(tmp_path, at_fault):
+    """One row has a token whose weights are no number; whichever process reads it, it is named and nothing is kept."""
+    parts = backbone(tmp_path, "qwen2")
+    model, processor = build(parts)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[processor.tokenizer("¤").input_ids[-1]] = float("nan")
+    save(model, processor, tmp_path / "checkpoint")
+    talks = [[{"from": "human", "value": f"what {row}"}, {"from": "gpt", "value": "yes"}] for row in range(16)]
+    talks[at_fault][0]["value"] += "¤"
+    rows = [{"id": f"t{number}", "conversations": talk} for number, talk in enumerate(talks)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "images").mkdir(exist_ok=True)
+    inputs = {"checkpoint": tmp_path / "checkpoint", "conversations": tmp_path / "rows.json"}
+    config = tune(parts, "ddp", verify=False, max_steps=4, save_every_steps=1, on_divergence="stop")
+    with pytest.raises(
+        UserError, match=rf"no finite loss in rows [^;]*\b{at_fault} \(t{at_fault}\)[^;]*; rows"
+    ) as said:
+        ranks.run(config, {**inputs, "images": tmp_path / "images"}, tmp_path / "out")
+    assert str(said.value).rpartition("rows of the step: ")[2].count("(t") == 4

@@ -63,6 +63,15 @@ def agreed(*flags: bool) -> list[bool]:
     return [bool(vote) for vote in votes.tolist()]
 
 
+def gathered(value: Any) -> list[Any]:
+    """What each process has, in their order; all must ask at the same time."""
+    if world_size() == 1:
+        return [value]
+    found: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(found, value)
+    return found
+
+
 def private(out_dir: Path) -> Path:
     """Where this process may write what only the first process's copy of counts."""
     return out_dir if rank() == 0 else out_dir / f"rank-{rank()}"

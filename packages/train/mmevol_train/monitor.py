@@ -17,7 +17,7 @@ import math
 import resource
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +27,7 @@ import torch
 from mmevol_core.errors import UserError
 from mmevol_train.config import TrainConfig
 from mmevol_train.corpus import Corpus
+from mmevol_train.engine import gathered
 from mmevol_train.flops import peak_flops, step_flops
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ class Meter:
         """Begin a step."""
         self._tokens = self._supervised = self._places = self._views = 0
         self._rows: list[int] = []
+        self._batches: list[tuple[list[int], int]] = []  # rows and supervised tokens of each micro-batch
+        self._totals: list[torch.Tensor] = []  # their losses, left on the device
         self._waited, self._since = 0.0, time.perf_counter()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -70,7 +73,13 @@ class Meter:
         self._supervised += len(batch["targets"])
         self._places += max(batch["input_ids"].numel(), self._room)
         self._views += len(batch["pixel_values"]) if "pixel_values" in batch else 0
-        self._rows += [row for row in batch["rows"] if row >= 0]
+        rows = [row for row in batch["rows"] if row >= 0]
+        self._rows += rows
+        self._batches.append((rows, len(batch["targets"])))
+
+    def lost(self, total: torch.Tensor) -> None:
+        """Keep the summed loss of the micro-batch that was counted last; it is read when a step goes wrong only."""
+        self._totals.append(total.detach())
 
     def waited(self, seconds: float) -> None:
         """Count time in which the model had nothing to work on."""
@@ -102,7 +111,7 @@ class Meter:
         problem = self._problem(step, loss, grad_norm)
         if not problem:
             return
-        message = f"{problem}; rows of the step: {self.named()}"
+        message = f"{problem}; {self._whose()}"
         if self._config.on_divergence == "stop":
             raise UserError(f"{message}. Look at them, lower the rate, or set on_divergence=warn", status=3)
         log.warning(message)
@@ -120,10 +129,26 @@ class Meter:
         self._losses.append(loss)
         return ""
 
-    def named(self) -> str:
-        """Numbers of the step's rows in the file, with their ids."""
-        shown = [self._named(row) for row in self._rows[:NAMED]]
-        more = len(self._rows) - len(shown)
+    def _whose(self) -> str:
+        """Rows of the step over all processes, which all ask at once; first those of the batches that lost most."""
+        pairs = zip(self._batches, self._totals, strict=False)
+        own = [(float(total) / max(count, 1), rows) for (rows, count), total in pairs]
+        means = sorted(
+            ((mean if math.isfinite(mean) else math.inf, rows) for part in gathered(own) for mean, rows in part),
+            key=lambda found: -found[0],
+        )
+        everyone = [row for rows in gathered(self._rows) for row in rows]
+        step = f"rows of the step: {self.named(everyone)}"
+        if len(means) < 2:
+            return step
+        worst = [row for mean, rows in means if mean == means[0][0] for row in rows]
+        lost = f"a mean of {means[0][0]:.3g}" if math.isfinite(means[0][0]) else "no finite loss"
+        return f"{lost} in rows {self.named(worst)}; {step}"
+
+    def named(self, rows: Sequence[int]) -> str:
+        """Numbers of rows in the file, with their ids."""
+        shown = [self._named(row) for row in rows[:NAMED]]
+        more = len(rows) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
     def _named(self, number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -62,6 +63,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         self._held_out, self._schedule_steps = held_out, schedule_steps
         self._padded = padded  # what packed batches are compared with, once
         self._held_out_loss: tuple[int, float] | None = None  # (step, loss) of the last one taken
+        self._finite = True  # loss and gradient of the last step
         self._needed = Needed(self.model, self.model.get_output_embeddings())
 
     def get_train_dataloader(self) -> Any:
@@ -126,6 +128,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         # without use_cache=False transformers ignores the borders of packed rows, silently
         outputs = model(**inputs, use_cache=False)
         total = functional.cross_entropy(outputs.logits.float(), targets, reduction="sum")
+        self._meter.lost(total)
         loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
@@ -158,6 +161,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         rates = {f"lr/{group['part']}": group["lr"] for group in self._last_rates}
         values = {"loss": logs["loss"], "grad_norm": logs["grad_norm"], **rates, **self._meter.values()}
         step = self.state.global_step
+        self._finite = math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])
         self._meter.judge(step, logs["loss"], logs["grad_norm"])
         if self._held_out is not None and self._held_out.due(step, self.state.max_steps):
             values["held_out_loss"] = self._take_held_out_loss(self._held_out)
@@ -257,6 +261,9 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Trainer's own, then the mark that it is whole: set when the last rank has written its shards."""
+        if not self._finite:
+            log.warning("no checkpoint of step %d: its loss or gradient is no number", self.state.global_step)
+            return
         super()._save_checkpoint(model, trial)
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if self._config.lora is not None and not self.is_deepspeed_enabled:  # DeepSpeed's own files hold them
