@@ -3,6 +3,7 @@
 import pytest
 
 from mmevol_core.errors import UserError
+from mmevol_experiment.cli.experiment import plan
 from mmevol_experiment.compose import compose
 from mmevol_experiment.experiment import prepare
 from mmevol_experiment.preflight import check
@@ -18,10 +19,14 @@ from mmevol_experiment.preflight import check
             ["engine=deepspeed_zero2", "engine.processes=2", "pretrain.global_batch=64"],
             "pretrain: 2 processes x 16 rows .*set pretrain.accumulate=2, or engine.processes=4",
         ),
+        # found by finetune only after the data engine and pretraining were paid
+        (["finetune.compile=true"], "finetune: compile needs a CUDA GPU and here is none; set compile=false"),
     ],
 )
 def test_processes_that_make_another_batch_are_refused_before_anything_runs(tmp_path, overrides, said):
     values = compose(["experiment=quickstart", *overrides, f"paths.outputs={tmp_path}"])
     with pytest.raises(UserError, match=said):
         check(prepare(values))
+    with pytest.raises(UserError, match=said):
+        plan(["experiment=quickstart", *overrides, f"paths.outputs={tmp_path}"])
     assert not list(tmp_path.glob("stages/*/*/"))

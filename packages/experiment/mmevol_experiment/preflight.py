@@ -24,18 +24,26 @@ def check(experiment: Experiment) -> None:
         config = experiment.config
         tiny = "" if config.requires.gpus == 0 else ", or add scale=tiny to try the same pipeline with tiny stand-ins"
         raise UserError(f"{config.name} cannot run on this machine, missing: {'; '.join(lacking)}. Provide them{tiny}")
-    _check_batches(experiment)
+    if refusals := refused(experiment):
+        raise UserError("; ".join(refusals))
 
 
-def _check_batches(experiment: Experiment) -> None:
-    """UserError when the processes of this machine would make another global batch than a training stage asserts."""
+def refused(experiment: Experiment) -> list[str]:
+    """What a pending training stage would refuse on this machine: its global batch, kernels that are not here."""
     from mmevol_train.config import FinetuneConfig, PretrainConfig, rows_a_step
+    from mmevol_train.ready import check_machine
 
     pending = {job.node.stage: job.node.config for job in experiment.jobs.values() if job.done is None}
+    found = []
     for stage, schema in (("pretrain", PretrainConfig), ("finetune", FinetuneConfig)):
         if stage in pending:
             config = fit(schema, pending[stage], stage)
-            rows_a_step(stage, config, config.engine.ranks_of_a_node(gpu_count()) * config.engine.nodes)
+            try:
+                rows_a_step(stage, config, config.engine.ranks_of_a_node(gpu_count()) * config.engine.nodes)
+                check_machine(config)
+            except UserError as error:
+                found.append(str(error) if str(error).startswith(stage) else f"{stage}: {error}")
+    return found
 
 
 def missing(experiment: Experiment) -> list[str]:

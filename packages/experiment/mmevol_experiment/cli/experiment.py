@@ -113,7 +113,9 @@ def plan(overrides: Overrides = None) -> None:
         say(line)
     lacking = preflight.missing(experiment)
     if lacking:
-        raise UserError(f"missing on this machine: {'; '.join(lacking)}")
+        raise UserError("; ".join([f"missing on this machine: {'; '.join(lacking)}", *preflight.refused(experiment)]))
+    if refusals := preflight.refused(experiment):
+        raise UserError("; ".join(refusals))
     say("nothing is missing on this machine")
 
 
