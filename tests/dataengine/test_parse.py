@@ -20,6 +20,7 @@ import fourth
 import parse_corpus_adversarial_values as adversarial
 import parse_corpus_cases as corpus
 import parse_corpus_spoilers as spoilers
+import sixth
 import third
 
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking a whole reply takes minutes
@@ -37,6 +38,7 @@ MISSED = {
     "ellipsis_at_end",  # judgements only: what the dots stand for may be a judgement
     "objects_as_text",  # "cup, table": one name or two
     "cut_after_last_quote",  # the quote may belong to the text
+    "latex_unescaped",  # `\\nu` outside of dollars: a command, or a line end and a "u"
 }
 
 
@@ -227,3 +229,8 @@ def test_a_line_without_raw_text_is_named():
 def test_the_link_to_the_parent_is_kept_when_the_teacher_gives_it():
     assert parse_items(json.dumps([corpus.item(parent="q1", confidence=1)])) == [corpus.item(parent="q1")]
     assert parse_scores(json.dumps([{**corpus.score(), "id": 4}])) == [{**corpus.score(), "id": "4"}]
+
+
+@pytest.mark.parametrize(("raw", "expected"), sixth.cases())
+def test_backslashes_and_marked_drafts_are_never_misread(raw, expected):
+    assert parse_reply("qas", raw) == expected

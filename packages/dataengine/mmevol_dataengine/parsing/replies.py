@@ -34,13 +34,14 @@ _REVISION = re.compile(
     r"|(draft|attempt|version|take) [2-9]"
     r"|v[2-9]|wait|actually|instead|second thought|mistakes?|oops|apolog\w+|polished?|redo|redone|retry"
     r"|clean(ed)?[ -]?up|valid json|proper(ly)?|hmm+|however|too (easy|simple|short|long|high|low)|re-?evaluat\w+)\b"
-    r"|<(answer|final|final_answer|output|result|json|response)>|最终|修正|更正|修改后|改进后",
+    r"|<(answer|final|final_answer|output|result|json|response)>|\bbut this\b"
+    r"|最终|修正|更正|修改后|改进后|【答案】|【/思考】",
     re.IGNORECASE,
 )
 _DRAFT = re.compile(
     r"\b(drafts?|rough|template|schema|placeholders?|skeleton|(first|initial|1st) (attempt|try|version|pass|idea|take)"
     r"|(attempt|version|draft) (1|one)|shape|for example|for instance|e\.g\.?|example|(would|could) (be|look)"
-    r"|wrong|incorrect|bad)\b|草稿|模板|示例|例如",
+    r"|wrong|incorrect|bad)\b|\bnot this\b|草稿|模板|示例|例如|思考",
     re.IGNORECASE,
 )
 _ECHO = re.compile(
@@ -52,6 +53,7 @@ _PRODUCT = re.compile(
     r"|最终|改写|修正",
     re.IGNORECASE,
 )
+_THINK_FENCE = re.compile(rf"```(?:{_THINK})\b[^`]*$", re.IGNORECASE)
 _MAX_TRIES = 200
 
 
@@ -151,5 +153,7 @@ def choose(reply: Reply) -> tuple[list[Block], list[str]] | None:
 
 
 def _is(lead: str, kind: re.Pattern[str]) -> bool:
+    if kind is _DRAFT and (lead.endswith("~~") or _THINK_FENCE.search(lead)):
+        return True
     label = _label(lead)
     return kind.search(label) is not None and _PRODUCT.search(label) is None

@@ -54,7 +54,9 @@ _LATEX_IN_MATH = frozenset(
 )  # tab + "an" is English outside of formulas
 # C:\temp\new with single backslashes: escapes or folders, nobody can tell.
 _PATH = re.compile(r"(?<![A-Za-z])[A-Z]:\\(?:[tr][a-z]|[a-z]\w*\\[A-Za-z])")
-_MATH = re.compile(r"\$|\\\(|\\\[|\\[A-Za-z]+\{|[_^]\{")
+# Between two dollars that hug their formula; not between two amounts of money.
+_MATH = re.compile(r"\$(?=[^\s$])[^$]*(?<=[^\s$])\$(?!\w)|\$\$[^$]*\$\$|\\\([^()]*\\\)|\\\[[^\[\]]*\\\]")
+_MATH_SIGN = re.compile(r"\$(?!\d)|\\[(\[]|\\[A-Za-z]+\{|[_^]\{")  # outside of such pairs: perhaps a formula
 
 
 def read_string(text: str, start: int, *, in_list: bool) -> tuple[str, int]:
@@ -187,12 +189,23 @@ def decode(raw: str, where: int, *, python: bool) -> str:
         return raw
     if _PATH.search(raw) is not None:
         raise BrokenError(where)
-    math = _MATH.search(raw) is not None
+    formulas = [found.span() for found in _MATH.finditer(raw)]
+    doubtful = _MATH_SIGN.search(_MATH.sub(" ", raw)) is not None
+    doubled = kept = False
 
     def replace(match: re.Match[str]) -> str:
-        return _unescape(match[1], where, math=math, python=python)
+        nonlocal doubled, kept
+        math = any(start <= match.start() < end for start, end in formulas)
+        if doubtful and not math and match[1] in _LATEX_IN_MATH:
+            raise BrokenError(where)
+        value = _unescape(match[1], where, math=math, python=python)
+        doubled = doubled or match[1] == "\\"
+        kept = kept or (value[0] == "\\" and match[1] != "\\")
+        return value
 
     value = _ESCAPE.sub(replace, raw)
+    if doubled and kept:  # escaped or not: is "\\\\" a row break or one backslash?
+        raise BrokenError(where)
     try:
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError as error:
