@@ -229,9 +229,10 @@ def test_predictions_that_do_not_fit_stop_the_score(tmp_path, lines, message):
     assert not out.exists()
 
 
-def test_an_index_with_and_without_leading_zeros_occurs_twice(tmp_path):
+@pytest.mark.parametrize("names", [("01", "1", "02"), ("01", "1", "2")])
+def test_an_index_with_and_without_leading_zeros_occurs_twice(tmp_path, names):
     data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
-    write_jsonl(predictions, [{"index": i, "prediction": "A"} for i in ("01", "1", "02")])
+    write_jsonl(predictions, [{"index": i, "prediction": "A"} for i in names])
     with pytest.raises(UserError, match="'1' occurs twice"):
         score_file("MMStar", data, predictions, out)
 
@@ -246,8 +247,9 @@ def test_predictions_of_no_item_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("3\tred", '3\t"red', "cut or damaged, a quoted cell"),
-        ("4\tred?\tA\tx\ty\n", "4\tred?\tA", "row '4': 3 cells for 5 columns"),
+        ("3\tred", '3\t"red', "cut or damaged: a quoted cell never ends"),
+        ("2\tred?\tA\tx\ty\n", "2\tred?\tA\tx\ty\tz\n", "row '2' has 6 cells for 5 columns"),
+        ("4\tred?\tA\tx\ty\n", "4\tred?\tA", "its last row, '4', has 3 cells for 5 columns"),
     ],
 )
 def test_a_damaged_file_is_never_scored_on_what_is_left(tmp_path, old, new, message):
@@ -256,7 +258,9 @@ def test_a_damaged_file_is_never_scored_on_what_is_left(tmp_path, old, new, mess
     write_jsonl(tmp_path / "p.jsonl", [{"index": n, "prediction": "A"} for n in range(1, 5)])
     with pytest.raises(UserError, match=message):
         score_file("MMStar", tmp_path / "data.tsv", tmp_path / "p.jsonl", tmp_path / "o.json")
+    # as pandas and the kit read it: quotes within a cell, text after a quoted one, line ends in one, a short row
     legal = text.replace("3\tred?", '3\tis "red" 5" wide?').replace("2\tred?", '2\t"two\nlines"')
+    legal = legal.replace("1\tred?\tA\tx\ty", '1\t"red" or not?\tA\tx')
     (tmp_path / "data.tsv").write_text(legal)
     assert score_file("MMStar", tmp_path / "data.tsv", tmp_path / "p.jsonl", tmp_path / "o.json")["n"] == 4
 

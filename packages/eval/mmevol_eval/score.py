@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,14 +141,13 @@ def match(items: Sequence[Item], replies: Mapping[str, str], where: Path) -> Map
     """The replies, when every item has one; `007` answers item 7, as in a TSV of numbered rows.
 
     Raises:
-        UserError: naming how many are missing, and the first.
+        UserError: naming how many are missing, and the first; or an index that occurs twice, as `7` and as `07`.
     """
-    if any(item.index not in replies for item in items):
-        names = canonical(list(replies))
-        if len(set(names)) < len(names):
-            twice = next(name for number, name in enumerate(names) if name in names[:number])
-            raise UserError(f"{where}: index {twice!r} occurs twice, once with leading zeros")
-        replies = dict(zip(names, replies.values(), strict=True))
+    names = canonical(list(replies))
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise UserError(f"{where}: index {twice!r} occurs twice, once with leading zeros")
+    replies = dict(zip(names, replies.values(), strict=True))
     lacking = [item.index for item in items if item.index not in replies]
     if lacking:
         raise UserError(

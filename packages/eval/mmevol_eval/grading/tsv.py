@@ -8,6 +8,7 @@ import binascii
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,43 +19,49 @@ from mmevol_eval.benchmark import LETTERS, Image, Item
 REFERENCE_CHARS = 64  # an `image` cell of at most this length names the row that holds the image
 _OWN = ("index", "image", "question", "answer", "category", "l2-category", "split")
 _CELL_LIMIT = 1 << 30  # bytes; an image list can be large
+_END = "\x03end of file"  # a row of its own, unless the file ends within a quoted cell, which then swallows it
 
 
 def read_rows(path: Path) -> Iterator[dict[str, str]]:
     """Rows of a TSV as raw strings; column names in lower case, except the option letters.
 
     Raises:
-        UserError: the file is absent or a folder, has no `index` and `question` column, a row has too few or too
-            many cells, or a quoted cell never ends.
+        UserError: the file is absent or a folder, has no `index` and `question` column, ends within a row or within
+            a quoted cell, or a row has too many cells. Other short rows are filled with empty cells, as in the kit.
     """
     csv.field_size_limit(_CELL_LIMIT)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter="\t", strict=True)
+            reader = csv.reader(chain(file, [_END]), delimiter="\t")
             header = [name if len(name) == 1 else name.lower() for name in next(reader, [])]
             missing = {"index", "question"} - set(header)
             if missing:
                 raise UserError(
                     f"{path} has no column {sorted(missing)[0]!r}; expected a tab-separated VLMEvalKit file"
                 )
-            for cells in reader:
-                if cells and len(cells) != len(header):  # the kit pads short rows: a file cut in mid-row would pass
-                    raise UserError(
-                        f"{path} line {reader.line_num}, row {cells[0][:40]!r}: {len(cells)} cells for "
-                        f"{len(header)} columns; the file is cut or damaged, fetch it again"
-                    )
-                if cells:
-                    yield dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise UserError(
-            f"{path} is cut or damaged, a quoted cell is not well formed: {error}; fetch it again"
-        ) from error
+            width = len(header)
+            last = header
+            for cells in filter(None, reader):
+                if cells == [_END]:
+                    break
+                last = cells
+                if len(cells) > width:
+                    raise _damaged(path, f"row {cells[0][:40]!r} has {len(cells)} cells for {width} columns")
+                yield dict(zip_longest(header, cells, fillvalue=""))
+            else:
+                raise _damaged(path, "a quoted cell never ends")
+            if len(last) < width:  # rows before it may be short: the kit fills them
+                raise _damaged(path, f"its last row, {last[0][:40]!r}, has {len(last)} cells for {width} columns")
     except FileNotFoundError as error:
         raise UserError(f"benchmark file not found: {path}; put VLMEvalKit's TSV there") from error
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder; give the VLMEvalKit TSV that lies in it") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(f"{path} is cut or damaged: {what}; fetch it again")
 
 
 def read_items(path: Path, *, need: Sequence[str] = ("answer",)) -> Iterator[Item]:
