@@ -7,6 +7,7 @@ quotes left inside are balanced. A string whose end is in doubt makes its item u
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from itertools import islice
 
@@ -189,13 +190,13 @@ def decode(raw: str, where: int, *, python: bool) -> str:
         return raw
     if _PATH.search(raw) is not None:
         raise BrokenError(where)
-    formulas = [found.span() for found in _MATH.finditer(raw)]
+    formulas = [0, *(place for found in _MATH.finditer(raw) for place in found.span())]  # outside, inside, outside, ...
     doubtful = _MATH_SIGN.search(_MATH.sub(" ", raw)) is not None
     doubled = kept = False
 
     def replace(match: re.Match[str]) -> str:
         nonlocal doubled, kept
-        math = any(start <= match.start() < end for start, end in formulas)
+        math = bisect_right(formulas, match.start()) % 2 == 0
         if doubtful and not math and match[1] in _LATEX_IN_MATH:
             raise BrokenError(where)
         value = _unescape(match[1], where, math=math, python=python)
