@@ -65,6 +65,16 @@ def is_published(path: Path, file: PublishedFile) -> bool:
     return path.is_file() and (file.md5 is None or md5(path) == file.md5)
 
 
+def published_sum(published: PublishedData, path: Path) -> str | None:
+    """The MD5 that a benchmark's file should have: the one of the published file of that name, or when it bears the
+    benchmark's own (`GQA.tsv`); None for folders, other splits, and what is published without a sum."""
+    if not path.is_file():
+        return None
+    whole = [file for file in published.files if file.md5 and not file.unpack]
+    named = [file.md5 for file in whole if path.name in (Path(file.save).name, f"{published.name}.tsv")]
+    return named[0] if named else None
+
+
 def md5(path: Path) -> str:
     """MD5 of a file, in hexadecimal."""
     with path.open("rb") as stream:
@@ -175,10 +185,9 @@ def verify(published: PublishedData, benchmark: Benchmark, path: Path) -> tuple[
         raise UserError(missing(published.name, path))
     checked: list[str] = []
     wrong: list[str] = []
-    sums = [file.md5 for file in published.files if file.md5 and Path(file.save).name == path.name]
-    if sums and path.is_file():
+    if expected := published_sum(published, path):
         found = md5(path)
-        (checked if found == sums[0] else wrong).append(f"MD5 {found}, published {sums[0]}")
+        (checked if found == expected else wrong).append(f"MD5 {found}, published {expected}")
     items = list(benchmark.load(path))
     if published.items is not None and len(items) != published.items:
         wrong.append(f"{len(items)} items, published {published.items}")

@@ -10,6 +10,7 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.secrets import has_secret
 from mmevol_eval.backends.known import OfficialConfig
+from mmevol_experiment import published
 from mmevol_experiment.experiment import Experiment, ExperimentConfig
 
 STANDIN = "standin:"
@@ -29,12 +30,12 @@ def check(experiment: Experiment) -> None:
 
 
 def refused(experiment: Experiment) -> list[str]:
-    """What a pending training stage would refuse on this machine: its global batch, kernels that are not here."""
+    """What a pending stage would refuse: a global batch, kernels that are not here; offline: files not as published."""
     from mmevol_train.config import FinetuneConfig, PretrainConfig, rows_a_step
     from mmevol_train.ready import check_machine
 
     pending = {job.node.stage: job.node.config for job in experiment.jobs.values() if job.done is None}
-    found = []
+    found = published.look(experiment).refused
     for stage, schema in (("pretrain", PretrainConfig), ("finetune", FinetuneConfig)):
         if stage in pending:
             config = fit(schema, pending[stage], stage)
@@ -60,6 +61,7 @@ def missing(experiment: Experiment) -> list[str]:
     if "benchmarks" in pending:
         absent = _paths("benchmarks", config.benchmarks, ("path",))
         found += [f"{text}; get each with mmevol fetch NAME --to {config.benchmarks['path']}" for text in absent]
+    found += published.look(experiment).missing
     if "evaluate" in pending:
         found += _key("evaluate.model.endpoint", served.get("endpoint") or {})
         found += _package(config.evaluate.get("backend"))

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from mmevol_core.errors import UserError
-from mmevol_experiment import preflight
+from mmevol_experiment import preflight, published
 from mmevol_experiment.compose import compose, sweep_points
 from mmevol_experiment.display import duration, for_console
 from mmevol_experiment.estimate import lines
@@ -34,7 +34,9 @@ def add_to(app: typer.Typer) -> None:
 def run(
     overrides: Overrides = None,
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="run every point of a sweep")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="as offline=true: no stage may reach a model hub")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="as offline=true: no model hub; published MD5s must hold")
+    ] = False,
 ) -> None:
     """Run an experiment, or go on with it. What is done is not done again."""
     console = Console(stderr=False)
@@ -52,7 +54,7 @@ def _run_one(overrides: list[str], console: Console, *, suffix: str) -> None:
         values["name"] = f"{values['name']}.{suffix}"
     experiment = prepare(values)
     preflight.check(experiment)
-    for line in lines(experiment):  # what is about to be paid
+    for line in [*published.look(experiment).notes, *lines(experiment)]:  # which files, what is about to be paid
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     run_jobs(
         experiment.jobs,
@@ -109,7 +111,7 @@ def plan(overrides: Overrides = None) -> None:
         say(f"{key:<{width}}  {state:<24}  {job.folder}")
     from mmevol_experiment.training_plan import training_lines
 
-    for line in [*lines(experiment), *training_lines(experiment)]:
+    for line in [*lines(experiment), *training_lines(experiment), *published.look(experiment).notes]:
         say(line)
     lacking = preflight.missing(experiment)
     if lacking:

@@ -1,0 +1,81 @@
+"""Which benchmark files an experiment will read, and whether they are the published ones: looked at before it spends.
+
+Files of the folder `benchmarks.path` are held to their published MD5 by `--offline`, and are noted without it; a file
+that is named by itself (`benchmark.NAME.settings.path`) may be another one and is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmevol_core.config import fit
+from mmevol_core.errors import UserError
+from mmevol_eval.benchmark import PublishedData
+from mmevol_eval.benchmarks import find
+from mmevol_eval.checksums import Sum, check_sums
+from mmevol_eval.data import locate
+from mmevol_experiment.experiment import Experiment
+
+CACHE = "checksums.json"  # below the folder of outputs
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies where the experiment will look; `refused` and `missing` are reasons not to start."""
+
+    missing: list[str]
+    refused: list[str]
+    notes: list[str]
+
+
+def look(experiment: Experiment) -> Found:
+    """Check the files that stage runs still to be done will read; name those of `benchmarks.path` that are absent."""
+    pending = {job.node.stage for job in experiment.jobs.values() if job.done is None}
+    if not pending & {"benchmarks", "evaluate"}:
+        return Found([], [], [])
+    config, missing = experiment.config, list[str]()
+    official, folder = config.benchmarks.get("source") == "official", Path(config.benchmarks.get("path") or "???")
+    shared: list[tuple[PublishedData, Path]] = []
+    own: list[tuple[PublishedData, Path]] = []
+    for one in _chosen(experiment).values():
+        if one.settings.path is not None:
+            own += [(one, one.settings.path)] if one.settings.path.exists() else []
+        elif official and folder.is_dir():
+            try:
+                shared.append((one, locate(folder, find(one.name))))
+            except UserError as error:
+                missing.append(str(error))
+    sums = check_sums([*shared, *own], config.paths.outputs / CACHE)
+    refused = list(_refusals(sums[: len(shared)], experiment, folder)) if config.offline else []
+    return Found(missing, refused, list(_notes(sums)))
+
+
+def _refusals(sums: list[Sum], experiment: Experiment, folder: Path) -> Iterator[str]:
+    keys = {one.name: key for key, one in _chosen(experiment).items()}
+    for one in sums:
+        if one.state == "other":
+            yield (
+                f"{one.line}; fetch it anew (mmevol fetch {one.benchmark} --to {folder}), or say that this file is "
+                f"meant: benchmark.{keys[one.benchmark]}.settings.path={one.path}"
+            )
+
+
+def _notes(sums: list[Sum]) -> Iterator[str]:
+    for one in sums:
+        if one.state == "other":
+            yield f"NOT THE PUBLISHED FILE: {one.line}"
+    same = sum(one.state == "published" for one in sums)
+    without = [one.benchmark for one in sums if one.state == "without"]
+    if sums:
+        rest = f"; no MD5 is published for what lies here of {', '.join(without)}" if without else ""
+        yield f"benchmark files: {same} of {len(sums)} have their published MD5{rest}"
+
+
+def _chosen(experiment: Experiment) -> dict[str, PublishedData]:
+    """The benchmarks that will be asked, by their key in the configuration."""
+    config = experiment.config
+    names = config.evaluate.get("names")
+    suite = {key: fit(PublishedData, one, f"benchmark.{key}") for key, one in config.benchmark.items()}
+    return {key: one for key, one in suite.items() if not names or one.name in names}
