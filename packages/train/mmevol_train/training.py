@@ -67,8 +67,7 @@ def train(
     rows = Conversations(corpus, images, reading, config.image_cache_mb)
     blank = blank_row(int(processor.image_token_id), reading)
     padded = Collator(processor.tokenizer.pad_token_id, blank)
-    if packs := config.batching == "packed":
-        use_packing(model.get_base_model() if config.lora is not None else model)
+    packs = config.batching == "packed"
     aside = held_out(corpus.lengths, config)
     with (
         Progress(private(out_dir), stage, steps, "steps") as progress,
@@ -90,17 +89,21 @@ def train(
         if watch.stop_asked and trainer.state.global_step < steps:
             raise UserError(f"stopped at step {trainer.state.global_step}; the same command continues", status=STOPPED)
     result = {**choose(config, trainer, work), **finish(config, trainer, processor, out_dir, base)}
-    losses = read_metrics(out_dir / FILE_NAME)
     wait()
-    metrics = {
+    metrics = {**_learned(order, steps, corpus, config, out_dir), "rows_a_step": rows_each, "trainable": learns}
+    metrics |= {"seconds": time.monotonic() - started, **result}
+    return StageResult({"checkpoint": out_dir / "checkpoint", "losses": out_dir / FILE_NAME}, metrics)
+
+
+def _learned(order: Plan, steps: int, corpus: Corpus, config: TrainConfig, out_dir: Path) -> dict[str, Any]:
+    """What the run learned from, counted, and its last loss."""
+    losses = read_metrics(out_dir / FILE_NAME)
+    return {
         "train_samples": sum(map(len, order.batches)), "train_tokens": order.total(corpus.lengths),
-        "supervised_tokens": order.total(corpus.supervised), "steps": steps, "rows_a_step": rows_each,
+        "supervised_tokens": order.total(corpus.supervised), "steps": steps,
         "final_loss": losses[-1]["loss"] if losses else None,
         "rows": accounting(corpus, config), "rows_dropped_at_end": order.dropped,
-        "trainable": learns,
-        "seconds": time.monotonic() - started, **result,
     }  # fmt: skip
-    return StageResult({"checkpoint": out_dir / "checkpoint", "losses": out_dir / FILE_NAME}, metrics)
 
 
 def _multiple(config: TrainConfig) -> int:
@@ -143,6 +146,8 @@ def _tracker(config: TrainConfig, stage: str, out_dir: Path, previous: Path | No
 def prepared(model: Any, config: TrainConfig) -> Any:
     """The model with the attention and the kernels that the configuration asks for; a checkpoint does not say them."""
     model.model.language_model.set_attn_implementation(config.backbone.attention)
+    if config.batching == "packed":
+        use_packing(model)
     if config.liger:
         from liger_kernel.transformers import _apply_liger_kernel_to_instance as fuse
 
