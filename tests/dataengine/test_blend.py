@@ -87,19 +87,47 @@ def test_rows_that_cannot_be_used_are_refused_by_reason(folder, tmp_path):
             **folder("pictures", [row("1"), row("2", "gone.png"), row("3", "bad.png"), "text"]),
             "prefix": "coco/",
         },
-        "text": {**folder("text", [row("1", image=""), row("2")]), "text_only": True},
+        "text": {
+            **folder("text", [row("1", image=None), {**row("3", image=None), "image": ""}, row("2")]),
+            "text_only": True,
+        },
     }
     rows, books = blended(sources, image_root=tmp_path / "images", quarantine=tmp_path / "bad.jsonl")
-    assert [row.get("image") for row in rows] == ["coco/a.png", None]
+    assert [row.get("image") for row in rows] == ["coco/a.png", None, None]
     assert books["sources"]["pictures"]["refused"] == {
         "image_missing": 1, "image_quarantined": 1, "not_an_object": 1,
     }  # fmt: skip
     assert books["sources"]["text"]["refused"] == {"has_image": 1}
 
 
-def test_an_image_without_a_mark_gets_one(folder):
-    rows, _ = blended({"a": folder("a", [row("1", mark=""), row("2")])})
+def test_an_image_without_a_mark_gets_one_and_is_counted(folder):
+    rows, books = blended({"a": folder("a", [row("1", mark=""), row("2")])})
     assert [row["conversations"][0]["value"] for row in rows] == ["<image>\nWhat is 1?", "<image>\nWhat is 2?"]
+    assert books["sources"]["a"]["changed"] == {"image_mark_added": 1}
+
+
+def test_marks_stay_where_the_row_has_them_and_those_of_answers_are_refused(folder):
+    def talk(*values, **more):
+        turns = [{"from": ("human", "gpt")[place % 2], "value": value} for place, value in enumerate(values)]
+        return {"conversations": turns, **more}
+
+    two = ["a.png", "b.png"]
+    kept = [
+        talk("In <image> this, in <image> that?", "Yes", image=two),
+        talk("<image>\nWhat?", "A", "<image>\nAnd here?", "B", image=two),
+        talk("What?\n<image>", "A", image="a.png"),
+    ]
+    lost = [
+        talk("What?", "<image> is it", image="a.png"),  # was taken for the mark of the question
+        talk("Hello", "The tag <image>"),
+        talk("The tag <image>?", "Yes", image=""),
+    ]
+    rows, books = blended({"a": folder("a", [*kept, *lost])})
+    assert [row["conversations"] for row in rows] == [row["conversations"] for row in kept]
+    assert [row["image"] for row in rows] == [two, two, "a.png"]
+    account = books["sources"]["a"]
+    assert account["refused"] == {"image_mark_in_answer": 2, "image_marks_differ": 1}
+    assert account["changed"] == {}
 
 
 def test_all_missing_files_are_named_at_once_or_skipped_and_named(folder, tmp_path):

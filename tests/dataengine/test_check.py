@@ -29,7 +29,12 @@ def tree(tmp_path):
     Image.new("L", (300, 300)).save(root / "dvqa" / "a.png")  # too large for the policy below
     (root / "sam" / "copy.png").write_bytes((root / "wikiart" / "a.png").read_bytes())  # duplicate
     (root / "sam" / "notes.txt").write_text("no picture")
-    rows = [{"id": "1", "image": "wikiart/gone.png"}, {"id": "2", "image": ["coco/a.png", "vizwiz/x.jpg"]}, {"id": "3"}]
+    rows = [
+        {"id": "1", "image": "wikiart/gone.png"},
+        {"id": "2", "image": ["coco/a.png", "vizwiz/x.jpg"]},
+        {"id": "3"},
+        {"image": ""},
+    ]
     (tmp_path / "data.json").write_text(json.dumps(rows))
     return root
 

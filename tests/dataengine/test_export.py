@@ -1,12 +1,15 @@
 """Parquet holds the whole lineage and comes back unchanged, by our reader and by `datasets`."""
 
 import json
+from collections import Counter
 
 import datasets
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mmevol_core.errors import UserError
 from mmevol_core.sample import QA, Box, Sample, Step, Text, from_dict
 from mmevol_dataengine.export import conversation_rows, to_llama_factory, to_ms_swift, to_parquet
 
@@ -86,7 +89,10 @@ def loaded(path, tmp_path):
 def test_llama_factory_finds_file_and_columns_and_every_row_loads(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     (tmp_path / "conversations.json").write_text(json.dumps(ROWS))
-    assert to_llama_factory(conversation_rows(tmp_path / "conversations.json"), tmp_path / "out", "evolved") == 3
+    assert (
+        to_llama_factory(conversation_rows(tmp_path / "conversations.json", Counter()), tmp_path / "out", "evolved")
+        == 3
+    )
     info = json.loads((tmp_path / "out" / "dataset_info.json").read_text())["evolved"]
     assert info["formatting"] == "sharegpt"
     rows = loaded(tmp_path / "out" / info["file_name"], tmp_path)
@@ -99,10 +105,22 @@ def test_llama_factory_finds_file_and_columns_and_every_row_loads(tmp_path, monk
 def test_ms_swift_gets_messages_with_roles(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     (tmp_path / "conversations.json").write_text(json.dumps(ROWS))
-    assert to_ms_swift(conversation_rows(tmp_path / "conversations.json"), tmp_path / "out") == 3
+    assert to_ms_swift(conversation_rows(tmp_path / "conversations.json", Counter()), tmp_path / "out") == 3
     first, _, text = loaded(tmp_path / "out" / "mmevol.jsonl", tmp_path)
     assert first["messages"] == [
         {"role": "user", "content": "<image>\nWhat?"},
         {"role": "assistant", "content": "A cup"},
     ]
     assert text["images"] == []
+
+
+def test_an_empty_image_is_none_an_added_mark_is_counted_and_a_mark_in_an_answer_stops_it(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"image": "", **talk("Hello", "Hi")}, {"image": "x.png", **talk("What?", "A cup")}]))
+    text, picture = conversation_rows(path, changed := Counter())
+    assert "image" not in text
+    assert (picture["image"], picture["conversations"][0]["value"]) == ("x.png", "<image>\nWhat?")
+    assert changed == {"image_mark_added": 1}
+    path.write_text(json.dumps([{"image": "x.png", **talk("What?", "See <image>")}]))
+    with pytest.raises(UserError, match="row 1: image_mark_in_answer"):
+        list(conversation_rows(path, Counter()))

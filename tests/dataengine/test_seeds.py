@@ -105,7 +105,9 @@ def test_repeated_records_get_distinct_ids_that_do_not_change(tmp_path):
 
 def test_one_id_on_different_pictures_becomes_two():
     samples = [Sample(id="a", images=(name,), source="s", rounds=((),)) for name in ("1.png", "2.png", "1.png")]
-    ids = [sample.id for sample in convert(iter([{"place": k} for k in range(3)]), lambda row: samples[row["place"]])]
+    ids = [
+        sample.id for sample in convert(iter([{"place": k} for k in range(3)]), lambda row, _: samples[row["place"]])
+    ]
     assert ids[0] == "a"
     assert len(set(ids)) == 3
 
@@ -122,6 +124,84 @@ def test_a_file_that_is_no_whole_list_is_a_user_error(tmp_path, text):
     (tmp_path / "seed.json").write_text(text)
     with pytest.raises(UserError):
         list(read_mmevol(tmp_path / "seed.json"))
+
+
+def talk(*values, **more):
+    turns = [{"from": ("human", "gpt")[place % 2], "value": value} for place, value in enumerate(values)]
+    return {"conversations": turns, **more}
+
+
+ONE, TWO = {"image": "1.png"}, {"image": ["1.png", "2.png"]}
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (talk("What?", "It is <image> that.", **ONE), "image_mark_in_answer"),
+        (talk("<image>\nWhat?", "See <image>.", **ONE), "image_mark_in_answer"),
+        (talk("Hello", "The tag is <image>."), "image_mark_in_answer"),
+        (talk("What does the tag <image> do?", "Nothing"), "image_marks_differ"),
+        (talk("What does the tag <image> do?", "Nothing", image=""), "image_marks_differ"),
+        (talk("<image><image>\nWhat?", "That", **ONE), "image_marks_differ"),
+        (talk("What is left of <image> in the book?", "This", **ONE), "image_mark_in_text"),
+        (talk("Describe <image>", "This", **ONE), "image_mark_in_text"),
+        (talk("In <image> a cat, in <image> a dog?", "Yes", **TWO), "image_mark_in_text"),
+        (talk("<image>\nLike this one?\n<image>", "Yes", **TWO), "image_mark_in_text"),
+        (talk("Hello", "Hi", "<image>\nWhat?", "That", **ONE), "image_mark_in_text"),
+        (talk("<image>\nWhat?", "That", "<image>\nAnd here?", "This", **TWO), "image_mark_in_text"),
+        (talk("<image>\nWhat?", "That", image="1.png", images=["2.png"]), "image_keys_differ"),
+        (talk("<image>\nWhat?", "That", image=[""]), "no_image"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Hi"}]},
+                       {"role": "assistant", "content": "Ho"}]}, "image_marks_differ"),  # its picture is nowhere
+        ({"messages": [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "Hi"}]},
+                       {"role": "assistant", "content": "Ho"}]}, "does_not_fit"),
+    ],
+)  # fmt: skip
+def test_image_marks_that_a_record_cannot_keep_are_refused_by_name(tmp_path, record, reason):
+    (found,) = read_llava(written(tmp_path / "rows.json", [record]))
+    assert isinstance(found, Failure), found
+    assert found.reason == reason
+
+
+def test_marks_before_the_first_question_are_kept_and_moved_ones_are_counted_for_kept_rows(tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (8, 8), "red").save(root / name)
+    rows = [
+        talk("<image>\nWhat?", "That", **ONE),
+        talk("<image>What?", "That", images=["1.png"], **ONE),
+        talk("<image>\n<image>\nWhat?", "That", **TWO),
+        talk("What?", "That", **ONE),  # no mark at all: the image is shown first anyway
+        talk("What?\n<image>", "That", **ONE),
+        talk("What? <image>", "That", **ONE),
+        talk("What?\n<image>\n<image>", "That", **TWO),
+        talk("What?\n<image>", "That", image="absent.png"),  # refused, and so not counted as changed
+        talk("What?", "That", image=""),
+        talk("What?", "That", image=None, images=[]),
+    ]
+    config = SeedConfig(
+        source="llava_json", path=written(tmp_path / "rows.json", rows), image_root=root, max_failed=0.5
+    )
+    result = STAGE.run(config, {}, tmp_path / "out")
+    samples = list(read_samples(result.files["seed"]))
+    assert [sample.rounds[0][0].question for sample in samples] == ["What?"] * 9
+    assert [len(sample.images) for sample in samples] == [1, 1, 2, 1, 1, 1, 2, 0, 0]
+    assert result.metrics["changed"] == {"image_mark_moved": 3}
+    assert result.metrics["failed"] == {"image_missing": 1}
+
+
+def test_items_with_an_image_mark_of_their_own_are_no_items_of_records(tmp_path):
+    marked = [row(0, conversations_v0=[item(answer="<image> shows it")]), row(1, image="")]
+    assert [found.reason for found in read_mmevol(written(tmp_path / "seed.json", marked))] == [
+        "image_mark_in_text", "no_image",
+    ]  # fmt: skip
+    bad = QA(id="q", question="What is <image>?", answer="That")
+    write_samples(
+        tmp_path / "in.jsonl",
+        [Sample(id="a", images=("1.png",), rounds=((bad,),)), Sample(id="b", images=("",), rounds=((bad,),))],
+    )
+    assert [found.reason for found in read_sample_rows(tmp_path / "in.jsonl")] == ["image_mark_in_text", "no_image"]
 
 
 def test_llava_rows_may_have_no_image_several_images_and_sharegpt_roles(tmp_path):

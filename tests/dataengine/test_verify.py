@@ -78,6 +78,7 @@ F, C, I = "fine_grained_perception", "cognitive_reasoning", "interaction"  # noq
         ("refusal", F, {"answer": "I'm sorry, I can't see the image."}),
         ("prompt_leak", F, {"question": "According to the caption, what colour are the cups?"}),
         ("prompt_leak", F, {"answer": "As in bbx_1."}),
+        ("prompt_leak", F, {"question": "Which cup of <image> is red?"}),
         ("language", F, {"question": "杯子是什么颜色的？"}),
         ("copy_of_parent", F, {"question": "how many CUPS are there"}),
         ("boxes_range", F, {"question": "What is at [10, 50, 20, 65]?"}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +19,9 @@ from mmevol_core.config import Config
 from mmevol_core.errors import UserError
 from mmevol_core.images import ImageFailure, ImageStore
 from mmevol_core.json_stream import json_rows
-from mmevol_dataengine.check import names_in, read_quarantine
-from mmevol_dataengine.seeds import BadRow, from_conversations, turns_of
+from mmevol_dataengine.check import read_quarantine
+from mmevol_dataengine.readers.conversations import llava_row, talk_of
+from mmevol_dataengine.readers.values import BadRow
 
 
 class Source(Config):
@@ -47,12 +48,16 @@ class BlendConfig(Config):
 
 @dataclass
 class Account:
-    """One source: rows = usable + refused; of the usable ones `out` rows are written, `unused` not once."""
+    """One source: rows = usable + refused; of the usable ones `out` rows are written, `unused` not once.
+
+    `changed` counts usable rows by what is not as the file has it.
+    """
 
     category: str
     rows: int = 0
     usable: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    changed: Counter[str] = field(default_factory=Counter)
     unused: int = 0
     out: int = 0
 
@@ -84,7 +89,7 @@ class Blend:
             source = self.config.sources[name]
             times = _times(account.usable, account.out, f"{self.config.seed}:{name}")
             account.unused = sum(not count for count in times)
-            usable = (row for row in self._read(name, source) if not isinstance(row, str))
+            usable = (found[0] for found in self._read(source) if not isinstance(found, str))
             for number, row in enumerate(usable):
                 for again in range(times[number]):
                     yield {**row, "id": f"{name}/{number}" + (f"+{again}" if again else "")}
@@ -102,18 +107,19 @@ class Blend:
                 name: {"rows": count, "share": round(count / total, 4) if total else 0.0}
                 for name, count in categories.most_common()
             },
-            "sources": {name: {**vars(acc), "refused": dict(acc.refused)} for name, acc in self.accounts.items()},
+            "sources": {name: _plain(account) for name, account in self.accounts.items()},
             "missing": self.missing,
         }
 
     def _counted(self, name: str, source: Source) -> Account:
         account = Account(source.category or name)
-        for row in self._read(name, source):
+        for found in self._read(source):
             account.rows += 1
-            if isinstance(row, str):
-                account.refused[row] += 1
+            if isinstance(found, str):
+                account.refused[found] += 1
             else:
                 account.usable += 1
+                account.changed.update(found[1])
         wanted = round(account.usable * source.weight)
         account.out = min(wanted, source.cap) if source.cap else wanted
         return account
@@ -132,8 +138,8 @@ class Blend:
             for place in order[: cap - sum(account.out for account in members)]:
                 members[place].out += 1
 
-    def _read(self, name: str, source: Source) -> Iterator[dict[str, Any] | str]:
-        """Rows as LLaVA has them, or the reason why one is refused."""
+    def _read(self, source: Source) -> Iterator[tuple[dict[str, Any], list[str]] | str]:
+        """Rows as LLaVA has them, each with its changes; or the reason why one is refused."""
         for row in json_rows(source.path):
             try:
                 if not isinstance(row, dict):
@@ -142,11 +148,11 @@ class Blend:
             except BadRow as bad:
                 yield bad.reason
 
-    def _checked(self, row: dict[str, Any], source: Source) -> dict[str, Any]:
-        images = from_conversations(row).images
-        if images and source.text_only:
-            raise BadRow("has_image", images[0])
-        names = [source.prefix + name for name in names_in(row)]
+    def _checked(self, row: dict[str, Any], source: Source) -> tuple[dict[str, Any], list[str]]:
+        talk = talk_of(row)
+        if talk.images and source.text_only:
+            raise BadRow("has_image", talk.images[0])
+        names = [source.prefix + name for name in talk.images]
         for name in names:
             if name in self._quarantine:
                 raise BadRow("image_quarantined", name)
@@ -155,17 +161,12 @@ class Blend:
                     self._store.path(name)
                 except ImageFailure as failed:
                     raise BadRow(f"image_{failed.reason}", name) from failed
-        return llava_row(row, names)
+        noted: list[str] = []
+        return llava_row(talk, names, noted), noted
 
 
-def llava_row(row: Mapping[str, Any], images: list[str]) -> dict[str, Any]:
-    """The row with LLaVA's keys; images without a mark get theirs at the beginning."""
-    turns = [{"from": role, "value": text} for role, text in turns_of(row)]
-    if images and not any("<image>" in turn["value"] for turn in turns):
-        first = next(turn for turn in turns if turn["from"] == "human")
-        first["value"] = "<image>\n" * len(images) + first["value"]
-    picture = {"image": images[0] if len(images) == 1 else images} if images else {}
-    return {**picture, "conversations": turns}
+def _plain(account: Account) -> dict[str, Any]:
+    return {**vars(account), "refused": dict(account.refused), "changed": dict(account.changed)}
 
 
 def _times(rows: int, wanted: int, seed: str) -> list[int]:

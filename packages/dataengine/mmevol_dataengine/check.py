@@ -138,10 +138,10 @@ def without(rows: Iterable[Sample | Failure], quarantine: dict[str, str]) -> Ite
 
 
 def names_in(row: Any) -> Iterator[str]:
-    """The pictures that a row of any layout names."""
+    """The pictures that a row of any layout names; an empty name is none."""
     for key in ("image", "images"):
         value = row.get(key) if isinstance(row, dict) else None
-        yield from (name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str))
+        yield from (name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name)
 
 
 def _absent(root: Path, data: Sequence[Path]) -> dict[str, str]:

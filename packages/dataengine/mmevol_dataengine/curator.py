@@ -20,6 +20,7 @@ from mmevol_core.messages import CHARACTERS_PER_TOKEN
 from mmevol_core.sample import QA, SKILLS, Box, Sample, Step, Text, qa_id
 from mmevol_dataengine.answers import AnswerT, Backfill, Boxes, Caption, Entry, Match, Questions, Texts, ask
 from mmevol_dataengine.prompts import curation_text as prompts
+from mmevol_dataengine.readers.values import MARK
 from mmevol_dataengine.recipes.recipe import Load
 from mmevol_dataengine.recipes.speaker import Speaker
 from mmevol_dataengine.vocabulary import normal_skill
@@ -180,7 +181,7 @@ class _Work:
         prompt = prompts.questions_prompt(sample, self.config.questions, self.teacher.sees_image)
         found = await _needed("questions", self.teacher, prompt, sample, Questions, self.config.attempts)
         pairs = [(item.question.strip(), item.answer.strip()) for item in found.items]
-        written = dict.fromkeys(pair for pair in pairs if all(pair))
+        written = dict.fromkeys(pair for pair in pairs if all(pair) and MARK not in "".join(pair))
         if not written:
             raise _Lost("failed", "questions_unparsable")
         self.counts["questions_added"] += 1

@@ -6,6 +6,7 @@ columns, ms-swift messages with role and content; both find `<image>` in the tex
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,9 +20,8 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import replacing, write_json, write_jsonl
 from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import Sample, to_dict
-from mmevol_dataengine.blend import llava_row
-from mmevol_dataengine.check import names_in
-from mmevol_dataengine.seeds import BadRow, from_conversations
+from mmevol_dataengine.readers.conversations import llava_row, talk_of
+from mmevol_dataengine.readers.values import BadRow, images_of
 
 Row = dict[str, Any]  # LLaVA's: id, image, conversations
 
@@ -99,8 +99,10 @@ def to_parquet(samples: Iterable[Sample], out_dir: Path, shard_rows: int = SHARD
     return records
 
 
-def conversation_rows(path: Path) -> Iterator[Row]:
+def conversation_rows(path: Path, changed: Counter[str]) -> Iterator[Row]:
     """Rows of LLaVA or ShareGPT JSON as LLaVA has them, with as many `<image>` marks as images.
+
+    `changed` counts rows by what is not as the file has it.
 
     Raises:
         UserError: for the first row that is no conversation.
@@ -109,10 +111,13 @@ def conversation_rows(path: Path) -> Iterator[Row]:
         try:
             if not isinstance(row, dict):
                 raise BadRow("not_an_object", f"a {type(row).__name__}")
-            from_conversations(row)
+            talk = talk_of(row)
         except BadRow as bad:
             raise UserError(f"{path} row {number}: {bad}; `mmevol data mix` leaves such rows out") from bad
-        yield {"id": row.get("id", str(number)), **llava_row(row, list(names_in(row)))}
+        noted: list[str] = []
+        written = llava_row(talk, talk.images, noted)
+        changed.update(noted)
+        yield {"id": row.get("id", str(number)), **written}
 
 
 def to_llama_factory(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -> int:
@@ -124,7 +129,7 @@ def to_llama_factory(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -
     with replacing(out_dir / f"{name}.json") as file:
         for row in rows:
             file.write(b",\n" if count else b"[\n")
-            row = {"id": row["id"], "images": list(names_in(row)), "conversations": row["conversations"]}
+            row = {"id": row["id"], "images": list(images_of(row)), "conversations": row["conversations"]}
             file.write(orjson.dumps(row))
             count += 1
         file.write(b"\n]\n" if count else b"[]\n")
@@ -146,7 +151,7 @@ def to_ms_swift(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -> int
     def lines() -> Iterator[Row]:
         for row in rows:
             turns = [{"role": roles.get(t["from"], t["from"]), "content": t["value"]} for t in row["conversations"]]
-            yield {"id": row["id"], "messages": turns, "images": list(names_in(row))}
+            yield {"id": row["id"], "messages": turns, "images": list(images_of(row))}
 
     return write_jsonl(out_dir / f"{name}.jsonl", lines())
 

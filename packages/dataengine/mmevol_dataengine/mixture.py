@@ -21,6 +21,7 @@ from mmevol_core.sample import DIRECTIONS, QA, Sample, read_samples
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine.blend import Blend, BlendConfig
 from mmevol_dataengine.ledger import REJECTED
+from mmevol_dataengine.readers.values import MARK
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."  # LLaVA-1.5's format sentences, table 7 there
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
@@ -113,14 +114,18 @@ def _generations(sample: Sample, arm: Arm, eliminated: Mapping[int, Sequence[QA]
 
 
 def _eliminated(inputs: Mapping[str, Path]) -> dict[str, dict[int, list[QA]]]:
-    """Items that were judged and refused, by sample and round; what could not be judged or is blank stays out."""
+    """Items that were judged and refused, by sample and round.
+
+    What could not be judged, is blank or has an image mark of its own stays out: no conversation can be made of it.
+    """
     if "eliminated" not in inputs:
         raise UserError("arm evolved_unfiltered needs the role eliminated of the stage evolve")
     found: dict[str, dict[int, list[QA]]] = defaultdict(lambda: defaultdict(list))
     for row in read_jsonl(inputs["eliminated"]):
         rejected = REJECTED.validate_python({key: row[key] for key in ("item", "status", "reason")})
         item = rejected.item
-        if rejected.status == "eliminated" and item.question.strip() and item.answer.strip():
+        usable = item.question.strip() and item.answer.strip() and MARK not in item.question + item.answer
+        if rejected.status == "eliminated" and usable:
             found[row["sample"]][row["round"]].append(item)
     return found
 
@@ -131,7 +136,7 @@ def conversation(config: MixtureConfig, sample: Sample, name: str, items: Sequen
     for place, (number, item) in enumerate(items):
         question = _with_format(config, item, number, place)
         if place == 0:
-            question = "<image>\n" * len(sample.images) + question
+            question = f"{MARK}\n" * len(sample.images) + question
         turns += [{"from": "human", "value": question}, {"from": "gpt", "value": item.answer}]
     row: dict[str, Any] = {"id": name}
     if sample.images:
@@ -153,4 +158,4 @@ def _with_format(config: MixtureConfig, item: QA, number: int, place: int) -> st
     return question
 
 
-STAGE = Stage(config=MixtureConfig, needs=("evolved",), run=run, version="2", accepts=("eliminated",))
+STAGE = Stage(config=MixtureConfig, needs=("evolved",), run=run, version="3", accepts=("eliminated",))

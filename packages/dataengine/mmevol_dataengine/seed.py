@@ -22,7 +22,7 @@ from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine import tiny_world
 from mmevol_dataengine.check import read_quarantine, without
 from mmevol_dataengine.contamination import Gate, GateConfig, Meeting
-from mmevol_dataengine.seeds import Failure, read_llava, read_mmevol, read_sample_rows, read_table
+from mmevol_dataengine.seeds import Changes, Failure, read_llava, read_mmevol, read_sample_rows, read_table
 
 Found = list[tuple[str, list[Meeting]]]  # id of a record, what it meets
 
@@ -79,8 +79,9 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     gate = Gate(config.contamination) if config.contamination else None
     found: Found = []  # what meets a benchmark, dropped or kept
     store = ImageStore(image_root, ImagePolicy(max_side=None))
-    examined = _examined(_rows(config, config.path, image_root), store, config, gate, found)
-    kept, refused = _write(islice(examined, config.limit), out_dir, config.limit or 0)
+    changes: Changes = {}
+    examined = _examined(_rows(config, config.path, image_root, changes), store, config, gate, found)
+    kept, refused, changed = _write(islice(examined, config.limit), out_dir, config.limit or 0, changes)
     total = kept + refused.total()
     broken = refused.total() - sum(count for reason, count in refused.items() if reason.startswith("contaminated_"))
     if not kept or broken > config.max_failed * total:
@@ -97,20 +98,20 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
         if not config.captions.is_file():
             raise UserError(f"file not found: {config.captions}; set data.captions")
         files["captions"] = config.captions
-    metrics: dict[str, Any] = {"rows": total, "records": kept, "failed": dict(refused)}
+    metrics: dict[str, Any] = {"rows": total, "records": kept, "failed": dict(refused), "changed": dict(changed)}
     if gate:
         _account(gate, found, out_dir, files, metrics)
     return StageResult(files, metrics)
 
 
-def _rows(config: SeedConfig, path: Path, image_root: Path) -> Iterator[Sample | Failure]:
+def _rows(config: SeedConfig, path: Path, image_root: Path, changes: Changes) -> Iterator[Sample | Failure]:
     """The rows of a seed file, those with pictures in quarantine refused."""
     if config.source == "parquet":
-        rows = read_table(path, image_root, captions_alone=config.captions_alone)
+        rows = read_table(path, image_root, captions_alone=config.captions_alone, changes=changes)
     elif config.source == "mmevol_json":
         rows = read_mmevol(path, captions_alone=config.captions_alone)
     elif config.source == "llava_json":
-        rows = read_llava(path)
+        rows = read_llava(path, changes)
     else:
         rows = read_sample_rows(path, captions_alone=config.captions_alone)
     return without(rows, read_quarantine(config.quarantine)) if config.quarantine else rows
@@ -126,7 +127,8 @@ def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
     if config.contamination:
         gate, store, found = Gate(config.contamination), ImageStore(world.images, ImagePolicy(max_side=None)), Found()
         rows = enumerate(read_samples(world.seed), start=1)
-        kept, refused = _write((_gated(row, number, gate, store, found) for number, row in rows), out_dir, records)
+        gated = (_gated(row, number, gate, store, found) for number, row in rows)
+        kept, refused, _ = _write(gated, out_dir, records, {})
         if not kept:
             raise UserError(f"tiny world: none of {records} records is usable ({_named(refused)})", status=3)
         files["failed"] = out_dir / "failed.jsonl"
@@ -197,23 +199,31 @@ def _write_found(found: Found, gate: Gate, out_dir: Path) -> dict[str, dict[str,
     }
 
 
-def _write(rows: Iterator[Sample | Failure], out_dir: Path, total: int) -> tuple[int, Counter[str]]:
-    """Write samples and failures in file order, one row in memory at a time."""
-    kept, refused = 0, Counter[str]()
+def _write(
+    rows: Iterator[Sample | Failure], out_dir: Path, total: int, changes: Changes
+) -> tuple[int, Counter[str], Counter[str]]:
+    """Write samples and failures in file order, one row in memory at a time; `changes` is emptied row by row.
+
+    Returns:
+        how many samples, how many failures by reason, how many samples by what was changed in them.
+    """
+    kept, refused, changed = 0, Counter[str](), Counter[str]()
     with (
         Progress(out_dir, "seed", total, "rows") as progress,
         replacing(out_dir / "seed.jsonl") as samples,
         replacing(out_dir / "failed.jsonl") as failures,
     ):
-        for row in rows:
+        for number, row in enumerate(rows, start=1):
+            noted = changes.pop(number, ())
             if isinstance(row, Failure):
                 refused[row.reason] += 1
                 failures.write(_line(asdict(row)))
             else:
                 kept += 1
+                changed.update(noted)
                 samples.write(_line(to_dict(row)))
             progress.advance(failed=refused.total())
-    return kept, refused
+    return kept, refused, changed
 
 
 def _line(value: Any) -> bytes:
@@ -224,4 +234,4 @@ def _named(refused: Counter[str]) -> str:
     return ", ".join(f"{reason} {count}" for reason, count in refused.most_common()) or "the file is empty"
 
 
-STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"4.{tiny_world.VERSION}")
+STAGE = Stage(config=SeedConfig, needs=(), run=run, version=f"5.{tiny_world.VERSION}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,14 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_jsonl
 from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import QA, Box, Sample, Step, Text, from_dict, qa_id, sample_id
+from mmevol_dataengine.readers.conversations import from_conversations
+from mmevol_dataengine.readers.values import MARK, BadRow, images_of, list_of, text_of
 from mmevol_dataengine.vocabulary import normal_format, normal_skill
 
 BOX_SLACK = 1e-3  # boxes in public files are rounded to three decimals and may pass the edge by that much
 
 
-class BadRow(Exception):  # noqa: N818 - a row's failure, not a defect
-    """A row that cannot become a sample; `reason` is a name to count, `detail` is for a person."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+Changes = dict[int, tuple[str, ...]]  # number of a row that was taken over with a change -> names of its changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,36 +37,47 @@ def read_mmevol(path: Path, *, captions_alone: bool = False) -> Iterator[Sample 
 
     `captions_alone` lets through rows that have a caption and no question yet (round 0 is empty), for curation.
     """
-    return convert(json_rows(path), lambda row: from_mmevol(row, captions_alone))
+    return convert(json_rows(path), lambda row, _: from_mmevol(row, captions_alone))
 
 
-def read_llava(path: Path) -> Iterator[Sample | Failure]:
-    """Stream LLaVA or ShareGPT JSON: `image`/`images` none, one or several; `conversations` or `messages`."""
-    return convert(json_rows(path), from_conversations)
+def read_llava(path: Path, changes: Changes | None = None) -> Iterator[Sample | Failure]:
+    """Stream LLaVA or ShareGPT JSON: `image`/`images` none, one or several; `conversations` or `messages`.
+
+    `changes` gets the rows that are taken over with a change, each right before it is given.
+    """
+    return convert(json_rows(path), from_conversations, changes)
 
 
 def read_sample_rows(path: Path, *, captions_alone: bool = False, evolved: bool = False) -> Iterator[Sample | Failure]:
     """Stream JSONL of `Sample`; a row that does not fit is a failure. `evolved` lets through rows with later rounds."""
-    return convert(read_jsonl(path), lambda row: from_sample(row, captions_alone, evolved))
+    return convert(read_jsonl(path), lambda row, _: from_sample(row, captions_alone, evolved))
 
 
-def read_table(path: Path, image_root: Path, *, captions_alone: bool = False) -> Iterator[Sample | Failure]:
-    """Stream Parquet or a saved data set; each row's columns say which of the layouts it has."""
+def read_table(
+    path: Path, image_root: Path, *, captions_alone: bool = False, changes: Changes | None = None
+) -> Iterator[Sample | Failure]:
+    """Stream Parquet or a saved data set; a row's columns say which of the layouts it has; `changes` as above."""
     from mmevol_dataengine.readers.tables import table_rows  # pyarrow, only where it is needed
 
-    return convert(table_rows(path, image_root), lambda row: from_any(row, captions_alone))
+    return convert(table_rows(path, image_root), lambda row, noted: from_any(row, captions_alone, noted), changes)
 
 
-def convert(rows: Iterator[Any], one: Callable[[Any], Sample]) -> Iterator[Sample | Failure]:
-    """Convert rows one by one; ids are content hashes, and repeated records get distinct ones."""
+def convert(
+    rows: Iterator[Any], one: Callable[[Any, list[str]], Sample], changes: Changes | None = None
+) -> Iterator[Sample | Failure]:
+    """Convert rows one by one; ids are content hashes, and repeated records get distinct ones.
+
+    `one` also adds the names of what it changed to the list that it is given; these go to `changes` by row.
+    """
     seen: Counter[str] = Counter()
     used: set[str] = set()
     for number, row in enumerate(rows, start=1):
         own = str(row.get("id", "")) if isinstance(row, dict) else ""
+        noted: list[str] = []
         try:
             if not isinstance(row, dict):
                 raise BadRow("not_an_object", f"a {type(row).__name__} instead of a record")
-            sample = one(row)
+            sample = one(row, noted)
         except BadRow as bad:
             yield Failure(number, own, bad.reason, bad.detail)
             continue
@@ -80,6 +88,8 @@ def convert(rows: Iterator[Any], one: Callable[[Any], Sample]) -> Iterator[Sampl
             seen[key] += 1
         seen[key] += 1
         used.add(identity)
+        if noted and changes is not None:
+            changes[number] = tuple(noted)
         yield _identified(sample, identity)
 
 
@@ -94,27 +104,32 @@ def _identified(sample: Sample, identity: str) -> Sample:
     return replace(sample, id=identity, rounds=(generation, *sample.rounds[1:]))
 
 
-def from_any(row: dict[str, Any], captions_alone: bool = False) -> Sample:
-    """A row of whichever layout its keys show: `rounds`, `conversations_v0`, or a conversation."""
+def from_any(row: dict[str, Any], captions_alone: bool, noted: list[str]) -> Sample:
+    """A row of whichever layout its keys show: `rounds`, `conversations_v0`, or a conversation (`noted`: see there)."""
     if "rounds" in row:
         return from_sample(row, captions_alone)
     if "conversations_v0" in row:
         return from_mmevol(row, captions_alone)
-    return from_conversations(row)
+    return from_conversations(row, noted)
 
 
 def from_mmevol(row: dict[str, Any], captions_alone: bool = False) -> Sample:
     """A row of MMEvol's seed file."""
-    items, turns = _list(row, "conversations_v0"), _list(row, "caption")
-    caption = _text(turns[1], "value") if len(turns) > 1 else ""
+    images = images_of(row)
+    if not images:
+        raise BadRow("no_image", "image is empty or absent, and the row is about one")
+    items, turns = list_of(row, "conversations_v0"), list_of(row, "caption")
+    caption = text_of(turns[1], "value") if len(turns) > 1 else ""
     if not items and not (captions_alone and caption):
         raise BadRow("no_questions", "conversations_v0 is empty or absent")
     return Sample(
         id="",
-        images=_images(row),
+        images=images,
         caption=caption,
-        boxes=tuple(_box(entry) for entry in _list(row, "det")),
-        ocr=tuple(Text(text=_text(entry, "text"), xyxy=_xyxy(entry.get("bbox"), "ocr")) for entry in _list(row, "ocr")),
+        boxes=tuple(_box(entry) for entry in list_of(row, "det")),
+        ocr=tuple(
+            Text(text=text_of(entry, "text"), xyxy=_xyxy(entry.get("bbox"), "ocr")) for entry in list_of(row, "ocr")
+        ),
         topic=str(row.get("topic_name") or ""),
         source=str(row.get("source") or "mmevol_seed"),
         rounds=(tuple(_item(item) for item in items),),
@@ -122,63 +137,23 @@ def from_mmevol(row: dict[str, Any], captions_alone: bool = False) -> Sample:
 
 
 def _item(value: Any) -> QA:
-    question, answer = _text(value, "question"), _text(value, "answer")
+    question, answer = text_of(value, "question"), text_of(value, "answer")
     if not question or not answer:
         raise BadRow("no_questions", "an item has an empty question or answer")
+    _check_unmarked(question, answer)
     return QA(
         id="",
         question=question,
         answer=answer,
-        objects=tuple(str(name) for name in _list(value, "objects")),
-        skills=tuple(dict.fromkeys(normal_skill(str(name)) for name in _list(value, "skills"))),
+        objects=tuple(str(name) for name in list_of(value, "objects")),
+        skills=tuple(dict.fromkeys(normal_skill(str(name)) for name in list_of(value, "skills"))),
         format=normal_format(str(value.get("format") or "")),
         steps=tuple(
-            Step(manipulation=_text(step, "manipulation"), description=_text(step, "description"))
-            for step in _list(value, "steps")
+            Step(manipulation=text_of(step, "manipulation"), description=text_of(step, "description"))
+            for step in list_of(value, "steps")
         ),
         image_position=str(value.get("image_position") or "single"),
     )
-
-
-def from_conversations(row: dict[str, Any]) -> Sample:
-    """A row of LLaVA (`conversations`: from, value), ShareGPT (`messages`: role, content) or `texts` (user, assistant).
-
-    A content may be a list of parts, of which the texts count. `<image>` marks are taken out; where there are any,
-    there must be one for each image.
-    """
-    turns = [turn for turn in turns_of(row) if turn[0] != "system"]
-    roles = [role for role, _ in turns]
-    if len(turns) < 2:
-        raise BadRow("no_questions", "fewer than two turns")
-    if len(turns) % 2 or roles != ["human", "gpt"] * (len(turns) // 2):
-        raise BadRow("turns_do_not_alternate", f"turns are {', '.join(roles)[:80]}")
-    texts = [text.replace("<image>", "").strip() for _, text in turns]
-    if not all(texts):
-        raise BadRow("no_questions", "a turn is empty")
-    images = _images(row) if row.get("image") or row.get("images") else ()
-    marks = sum(text.count("<image>") for role, text in turns if role == "human")
-    if marks not in (0, len(images)):
-        raise BadRow("image_marks_differ", f"{marks} times <image> for {len(images)} images")
-    items = tuple(QA(id="", question=texts[at], answer=texts[at + 1]) for at in range(0, len(texts), 2))
-    return Sample(id="", images=images, source=str(row.get("source") or "llava"), rounds=(items,))
-
-
-_ROLES = {"user": "human", "assistant": "gpt", "model": "gpt", "chatgpt": "gpt", "bot": "gpt"}
-
-
-def turns_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(role, text) of every turn, the roles named as LLaVA does."""
-    if "texts" in row:
-        pairs = _list(row, "texts")
-        return [(role, _text(pair, key)) for pair in pairs for role, key in (("human", "user"), ("gpt", "assistant"))]
-    found = []
-    for turn in _list(row, "conversations") or _list(row, "messages"):
-        role, content = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
-        name, said = _text(turn, role).lower(), turn.get(content, "")
-        parts = said if isinstance(said, list) else [said]
-        text = "\n".join(_text(part, "text") if isinstance(part, dict) else str(part or "") for part in parts)
-        found.append((_ROLES.get(name, name), text.strip()))
-    return found
 
 
 def from_sample(row: dict[str, Any], captions_alone: bool = False, evolved: bool = False) -> Sample:
@@ -195,22 +170,24 @@ def from_sample(row: dict[str, Any], captions_alone: bool = False, evolved: bool
         )
     if any(not (item.question.strip() and item.answer.strip()) for items in sample.rounds for item in items):
         raise BadRow("no_questions", "an item has an empty question or answer")
+    if not all(sample.images):
+        raise BadRow("no_image", "the name of an image is empty")
+    for item in (item for items in sample.rounds for item in items):
+        _check_unmarked(item.question, item.answer)
     sample = sample if sample.rounds else replace(sample, rounds=((),))
     for box in sample.boxes:
         _xyxy(list(box.xyxy), box.label)
     return sample
 
 
-def _images(row: dict[str, Any]) -> tuple[str, ...]:
-    value = row.get("image") or row.get("images")
-    names = value if isinstance(value, list) else [value]
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise BadRow("no_image", f"image is {str(value)[:40]!r}")
-    return tuple(names)
+def _check_unmarked(question: str, answer: str) -> None:
+    """Items of records have no marks: each would show a picture too many once the record is a conversation."""
+    if MARK in question or MARK in answer:
+        raise BadRow("image_mark_in_text", f"{MARK} stands in an item: {question[:60]!r}")
 
 
 def _box(entry: Any) -> Box:
-    label = _text(entry, "label")
+    label = text_of(entry, "label")
     corners = _xyxy(entry.get("bbox"), label)
     if corners is None:
         raise BadRow("box_malformed", f"{label!r} has no corners")
@@ -232,19 +209,3 @@ def _xyxy(value: Any, label: str) -> tuple[float, float, float, float] | None:
     if left > right or top > bottom:
         raise BadRow("box_malformed", f"{label!r}: corners are swapped: {value}")
     return (left, top, right, bottom)
-
-
-def _list(row: Any, key: str) -> list[Any]:
-    value = row.get(key) if isinstance(row, dict) else None
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise BadRow("does_not_fit", f"{key} is a {type(value).__name__}, not a list")
-    return value
-
-
-def _text(row: Any, key: str) -> str:
-    if not isinstance(row, dict):
-        raise BadRow("does_not_fit", f"{str(row)[:40]!r} is not an object with {key!r}")
-    value = row.get(key)
-    return "" if value is None else str(value).strip()

@@ -14,6 +14,7 @@ from mmevol_core.config import Config
 from mmevol_core.sample import QA, SKILLS, Sample
 from mmevol_dataengine import claims, grounding, wording
 from mmevol_dataengine.grounding import boxes_in
+from mmevol_dataengine.readers.values import MARK
 from mmevol_dataengine.sums import wrong_sum
 from mmevol_dataengine.vocabulary import FORMATS, TEXT_FORMATS
 
@@ -95,6 +96,8 @@ def _refusal(case: Case) -> str | None:
 def _prompt_leak(case: Case) -> str | None:
     seeds = f"{case.parent.question} {case.parent.answer}".lower()
     for text in (case.item.question, case.item.answer):
+        if MARK in text:  # in a conversation it would stand for one more picture
+            return f"has {MARK} in it"
         for found in wording.LEAK.finditer(text):
             if found.group(0).lower() not in seeds:
                 return f"speaks of {found.group(0)!r}"

@@ -64,6 +64,8 @@ def export(
         result = run(config, {"evolved": records}, out)
         print(f"{result.metrics['rows_out']} rows in {result.files['conversations']}")
         return
-    rows = forms.conversation_rows(records) if mixed else own_rows(config, records, {}, Counter())
+    changed: Counter[str] = Counter()  # rows of a foreign file, by what is not as it has them
+    rows = forms.conversation_rows(records, changed) if mixed else own_rows(config, records, {}, Counter())
     write = forms.to_llama_factory if form is Form.llama_factory else forms.to_ms_swift
-    print(f"{write(rows, out)} rows in {out}")
+    named = "".join(f", {change} {count}" for change, count in sorted(changed.items()))
+    print(f"{write(rows, out)} rows in {out}{named}")
