@@ -130,6 +130,13 @@ def test_marks_stay_where_the_row_has_them_and_those_of_answers_are_refused(fold
     assert account["changed"] == {}
 
 
+def test_a_system_prompt_is_kept_and_a_last_question_left_out_and_counted(folder):
+    turns = [{"from": "system", "value": "Be kind."}, *row("1")["conversations"], {"from": "human", "value": "And?"}]
+    (only,), books = blended({"a": folder("a", [{"image": "a.png", "conversations": turns}])})
+    assert only["conversations"] == turns[:3]
+    assert books["sources"]["a"]["changed"] == {"last_question_dropped": 1}
+
+
 def test_all_missing_files_are_named_at_once_or_skipped_and_named(folder, tmp_path):
     sources = {"a": folder("a", [row("1")]), "b": {"path": tmp_path / "b.json"}, "c": {"path": tmp_path / "c.json"}}
     with pytest.raises(UserError, match=r"b \(.*b\.json\), c \(.*c\.json\)"):

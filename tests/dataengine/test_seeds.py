@@ -191,6 +191,31 @@ def test_marks_before_the_first_question_are_kept_and_moved_ones_are_counted_for
     assert result.metrics["failed"] == {"image_missing": 1}
 
 
+def test_a_last_question_and_a_system_prompt_are_left_out_by_name_and_other_orders_refused(tmp_path):
+    kind, empty = ({"from": "system", "value": said} for said in ("Be kind.", ""))
+    turns = talk("Hi", "Ho", "Cut off")["conversations"]
+    rows = [
+        talk("Hi", "Ho", "Cut off"),
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"},
+                      {"role": "user", "content": ""}]},
+        {"conversations": [kind, *turns]},
+        {"conversations": [empty, *turns[:2]]},
+        talk("Hi"),  # no whole exchange is left
+        talk("Hi", "Ho", "<image>\nAnd here?", **ONE),  # what is cut off shows the picture
+        {"conversations": [kind, kind, *turns]},
+        {"conversations": [*turns[:2], kind, *turns[:2]]},
+        {"conversations": [turns[1], turns[0]]},
+        {"conversations": [turns[0], turns[0]]},
+    ]  # fmt: skip
+    path = written(tmp_path / "rows.json", rows)
+    *kept, short, shown, _, _, _, _ = found = list(read_llava(path, changes := {}))
+    assert [[(qa.question, qa.answer) for qa in sample.rounds[0]] for sample in kept] == [[("Hi", "Ho")]] * 4
+    assert [failure.reason for failure in found[6:]] == ["turns_do_not_alternate"] * 4
+    assert (short.reason, shown.reason) == ("no_questions", "image_marks_differ")
+    dropped = "last_question_dropped"
+    assert changes == {1: (dropped,), 2: (dropped,), 3: (dropped, "system_prompt_dropped")}
+
+
 def test_items_with_an_image_mark_of_their_own_are_no_items_of_records(tmp_path):
     marked = [row(0, conversations_v0=[item(answer="<image> shows it")]), row(1, image="")]
     assert [found.reason for found in read_mmevol(written(tmp_path / "seed.json", marked))] == [
@@ -219,8 +244,7 @@ def test_llava_rows_may_have_no_image_several_images_and_sharegpt_roles(tmp_path
     assert b.images == ()
     assert c.images == ("1.png", "2.png")
     assert c.rounds[0][0].question == "Compare."
-    assert isinstance(d, Failure)
-    assert d.reason == "turns_do_not_alternate"
+    assert [qa.question for qa in d.rounds[0]] == ["What?"]
 
 
 def test_samples_survive_the_way_through_the_seed_stage(tmp_path):

@@ -35,6 +35,8 @@ class Talk:
 def talk_of(row: dict[str, Any]) -> Talk:
     """Read `conversations` (from, value), `messages` (role, content, also in parts) or `texts` (user, assistant).
 
+    A last question without an answer is left out when a whole exchange remains: `last_question_dropped`.
+
     Raises:
         BadRow: it is no conversation, or its marks do not fit its images.
     """
@@ -43,13 +45,16 @@ def talk_of(row: dict[str, Any]) -> Talk:
     roles, texts = [role for role, _ in turns], [text for _, text in turns]
     if len(turns) < 2:
         raise BadRow("no_questions", "fewer than two turns")
-    if len(turns) % 2 or roles != ["human", "gpt"] * (len(turns) // 2):
+    if roles != [("human", "gpt")[place % 2] for place in range(len(roles))]:
         raise BadRow("turns_do_not_alternate", f"turns are {', '.join(roles)[:80]}")
+    unanswered = texts.pop() if len(texts) % 2 else None
+    if MARK in (unanswered or ""):
+        raise BadRow("image_marks_differ", f"{MARK} stands in a last question that nothing answers")
     if not all(text.replace(MARK, "").strip() for text in texts):
         raise BadRow("no_questions", "a turn is empty")
     images = images_of(row)
     _check_marks(texts, system or "", len(images))
-    return Talk(images, tuple(texts), system)
+    return Talk(images, tuple(texts), system, () if unanswered is None else ("last_question_dropped",))
 
 
 def _check_marks(texts: Sequence[str], system: str, images: int) -> None:
@@ -66,13 +71,14 @@ def _check_marks(texts: Sequence[str], system: str, images: int) -> None:
 def from_conversations(row: dict[str, Any], noted: list[str]) -> Sample:
     """A record of a conversation. It shows all images before its first question, and has no marks and no system prompt.
 
-    `noted` gets the names of what was changed: `image_mark_moved` for marks behind the first question.
+    `noted` gets the names of what was changed, among them `image_mark_moved` for marks behind the first question and
+    `system_prompt_dropped`.
 
     Raises:
         BadRow: as `talk_of`, and for marks within a text or in a later question, whose place would be lost.
     """
     talk = talk_of(row)
-    changes = list(talk.changes)
+    changes = [*talk.changes, *(["system_prompt_dropped"] if talk.system else [])]
     first = _unmarked(talk.turns[0], changes)
     if any(MARK in text for text in talk.turns[1:]):
         raise BadRow("image_mark_in_text", f"{MARK} stands in a later turn; records show images before the first")
