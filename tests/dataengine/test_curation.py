@@ -12,7 +12,7 @@ from mmevol_core.chat import ChatFailure
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_json, read_jsonl
-from mmevol_core.sample import QA, Box, Sample, read_samples, write_samples
+from mmevol_core.sample import QA, Box, Sample, Step, read_samples, write_samples
 from mmevol_dataengine import prompts
 from mmevol_dataengine.answers import Backfill, Match, read
 from mmevol_dataengine.curation import STAGE, CurationConfig
@@ -30,6 +30,9 @@ def qa(name, question, answer, **more):
     return QA(id=name, question=question, answer=answer, **more)
 
 
+POEM = qa("g", "Write a poem.", "Roses are red.", skills=("ocr",), steps=(Step(manipulation="null", description="x"),))
+
+
 def records():
     """Six rows that become four records: one kept, one completed, one irrelevant, one of several rows."""
     shape = qa("a", "What shape is in the image?", "circle")
@@ -39,7 +42,7 @@ def records():
         Sample(id="3", images=("blue.png",), rounds=((qa("d", "Describe the image in detail.", LONG),),)),
         Sample(id="4", images=("red.png",), rounds=((qa("e", "Is it red?", "yes"),),)),
         Sample(id="5", images=("cat.png",), boxes=(RED,), rounds=((qa("f", "Who won the match?", "Nobody knows"),),)),
-        Sample(id="6", images=(), rounds=((qa("g", "Write a poem.", "Roses are red.", skills=("ocr",)),),)),
+        Sample(id="6", images=(), rounds=((POEM,),)),
     ]
 
 
@@ -108,14 +111,14 @@ def test_every_record_and_item_is_accounted_for_and_completed(tmp_path, inputs):
     assert blue.latest
     assert all(item.objects or item.skills for sample in (joined, blue) for item in sample.latest)
     assert joined.latest[0].objects == ("red circle",)
-    assert text.latest[0].skills == ("ocr",)  # what an item has already is left alone
+    assert (text.latest[0].skills, text.latest[0].steps) == (("ocr",), POEM.steps)  # what an item has stays
     (lost,) = read_jsonl(result.files["eliminated"])
     assert (lost["reason"], lost["record"]["id"]) == ("irrelevant", "5")
     assert sum(read_json(result.files["distribution"])["topics"].values()) == 3
     assert read_json(result.files["distribution"])["domains"]["Shapes"] == {"llava+sharegpt4v": 1}
     log = (out / "teacher" / "teacher.jsonl").read_text().splitlines()
     tasks = Counter(json.loads(line)["task"] for line in log)
-    assert tasks == {"match": 3, "questions": 1, "backfill": 2}
+    assert tasks == {"match": 3, "questions": 1, "backfill": 3}
 
 
 def test_the_same_command_again_asks_nothing_again_and_writes_the_same(tmp_path, inputs):
@@ -194,6 +197,29 @@ def test_an_entry_that_comes_twice_is_used_for_no_item_and_counted():
     assert [item.objects for item in done.sample.latest] == [(), ("cup",)]
     assert done.counts == {
         "backfill_added": 1, "backfill_repeated": 1, "items_backfilled": 1, "items_not_backfilled": 1,
+        "objects_backfilled": 1, "objects_not_backfilled": 1, "skills_backfilled": 1, "skills_not_backfilled": 1,
+        "steps_not_backfilled": 2,  # the entry has none
+    }  # fmt: skip
+
+
+def test_each_field_that_an_item_lacks_is_filled_by_itself_and_counted():
+    step = Step(manipulation="ocr_1(tgt_1)->txt_1", description="Read.")
+    entry = {"objects": ["cup"], "skills": ["ocr", "juggling"], "steps": [{"manipulation": "null", "description": "x"}]}
+    items = (
+        qa("a", "Is it red?", "yes", objects=("hat",)),  # lacks skills and steps
+        qa("b", "Is it blue?", "no", skills=("grounding",), steps=(step,)),  # lacks objects
+        qa("c", "Is it big?", "no", objects=("hat",), skills=("ocr",), steps=(step,)),  # lacks nothing: not asked about
+    )
+    said = [{"id": name, **entry} for name in ("q1", "q2", "q3")]
+    teacher = Says(json.dumps({"items": said}))
+    done = asyncio.run(curate(CuratorConfig(), Sample(id="s", images=(), rounds=(items,)), teacher, teacher))
+    first, second, third = done.sample.latest
+    assert (first.objects, first.skills, first.steps[0].manipulation) == (("hat",), ("ocr",), "null")
+    assert (second.objects, second.skills, second.steps) == (("cup",), ("grounding",), (step,))
+    assert third == items[2]
+    assert done.counts == {
+        "backfill_added": 1, "backfill_repeated": 0, "items_backfilled": 2, "skills_backfilled": 1,
+        "steps_backfilled": 1, "objects_backfilled": 1,
     }  # fmt: skip
 
 

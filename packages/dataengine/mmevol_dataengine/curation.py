@@ -215,4 +215,4 @@ def _line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"2.{PROMPT_VERSION}.{PARSER_VERSION}")
+STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"3.{PROMPT_VERSION}.{PARSER_VERSION}")

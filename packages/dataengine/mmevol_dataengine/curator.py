@@ -45,7 +45,7 @@ class CuratorConfig(Config):
     lift_descriptions: bool = True  # an item that asks for a description becomes the caption, if there is none
     description_words: int = Field(default=30, ge=1)  # shorter answers are no description
     questions: int = Field(default=4, ge=0)  # written for a record that has none; 0: such records are eliminated
-    backfill: bool = True  # objects, skills and steps of items that have none of them
+    backfill: bool = True  # objects, skills and steps, each where an item has none
     attempts: int = Field(default=2, ge=1)  # how often an unreadable answer is asked for
 
 
@@ -124,7 +124,7 @@ async def _needed(
 
 def load(config: CuratorConfig, sample: Sample, sees_image: bool) -> tuple[Load, Load]:
     """What a record asks of the teacher and of who decides on relevance, at most, when no answer is asked for again."""
-    lacking = {item.id: item for item in sample.latest if not (item.objects or item.skills or item.steps)}
+    lacking = {item.id: item for item in sample.latest if _lacks(item)}
     calls: list[tuple[str, int]] = []
     if sample.images and config.caption and not sample.caption:
         calls.append((prompts.caption_prompt(sample, sees_image), TOKENS["caption"]))
@@ -194,8 +194,8 @@ class _Work:
         return replace(sample, rounds=(items,))
 
     async def backfilled(self, sample: Sample) -> Sample:
-        """Objects, skills and steps of items that have none; matched by id, skills of the nine alone."""
-        lacking = [item for item in sample.latest if not (item.objects or item.skills or item.steps)]
+        """Objects, skills and steps, each where an item has none; matched by id, skills of the nine alone."""
+        lacking = [item for item in sample.latest if _lacks(item)]
         if not lacking:
             return sample
         named = {f"q{number}": item for number, item in enumerate(lacking, start=1)}
@@ -203,15 +203,18 @@ class _Work:
         found = await self._try("backfill", prompt, sample, Backfill)
         entries = found.items if found else []
         times = Counter(entry.id for entry in entries)  # which of two is meant, nobody knows
-        filled = {
-            named[entry.id].id: _filled(named[entry.id], entry)
-            for entry in entries
-            if entry.id in named and times[entry.id] == 1
-        }
+        once = [entry for entry in entries if entry.id in named and times[entry.id] == 1]
+        filled = {named[entry.id].id: _filled(named[entry.id], entry) for entry in once}
         self.counts["backfill_repeated"] += sum(name in named and count > 1 for name, count in times.items())
-        self.counts["items_backfilled"] += len(filled)
-        self.counts["items_not_backfilled"] += len(lacking) - len(filled)
+        self._count_filled(lacking, [filled.get(item.id, item) for item in lacking])
         return replace(sample, rounds=(tuple(filled.get(item.id, item) for item in sample.latest),))
+
+    def _count_filled(self, before: Sequence[QA], after: Sequence[QA]) -> None:
+        """By field: `backfilled` and `not_backfilled` make up the items that lacked it; the same for whole items."""
+        for old, new in zip(before, after, strict=True):
+            self.counts["items_backfilled" if new != old else "items_not_backfilled"] += 1
+            for name in _lacks(old):
+                self.counts[f"{name}_backfilled" if getattr(new, name) else f"{name}_not_backfilled"] += 1
 
     async def _try(self, what: str, prompt: str, sample: Sample, form: type[AnswerT]) -> AnswerT | None:
         """The answer; None and a count when there is none to be had."""
@@ -224,13 +227,21 @@ class _Work:
         return found
 
 
+def _lacks(item: QA) -> tuple[str, ...]:
+    """Which of an item's annotations are empty."""
+    return tuple(name for name in ("objects", "skills", "steps") if not getattr(item, name))
+
+
 def _filled(item: QA, entry: Entry) -> QA:
+    """The item with what it lacks; what it has stays."""
     skills = dict.fromkeys(normal_skill(name) for name in entry.skills)
+    objects = dict.fromkeys(name.strip() for name in entry.objects if name.strip())
+    steps = tuple(Step(manipulation=step.manipulation, description=step.description) for step in entry.steps)
     return replace(
         item,
-        objects=tuple(dict.fromkeys(name.strip() for name in entry.objects if name.strip())),
-        skills=tuple(name for name in skills if name in SKILLS),
-        steps=tuple(Step(manipulation=step.manipulation, description=step.description) for step in entry.steps),
+        objects=item.objects or tuple(objects),
+        skills=item.skills or tuple(name for name in skills if name in SKILLS),
+        steps=item.steps or steps,
     )
 
 
