@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from mmevol_core.chat import ChatFailure
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_json, read_jsonl
-from mmevol_core.sample import QA, Box, Sample, Step, read_samples, write_samples
+from mmevol_core.sample import QA, Box, Sample, Step, Text, read_samples, write_samples
 from mmevol_dataengine import prompts
 from mmevol_dataengine.answers import Backfill, Match, read
 from mmevol_dataengine.curation import STAGE, CurationConfig
@@ -82,6 +83,37 @@ def test_one_question_with_two_answers_stays_twice_and_is_counted(tmp_path):
     (joined,) = merged(tmp_path / "in.jsonl", counts := Merging())
     assert [item.answer for item in joined.latest] == ["Yes", "no", "maybe"]
     assert (counts.same_items, counts.other_answers) == (1, 2)
+
+
+def test_boxes_of_rows_that_share_an_image_are_one_where_label_and_place_are_and_are_counted(tmp_path):
+    def box(label, *corners):
+        return Box(label=label, xyxy=corners)
+
+    def seed(name, boxes, ocr=()):
+        return Sample(id=name, images=("a.png",), boxes=boxes, ocr=ocr, rounds=((qa(name, f"{name}?", "x"),),))
+
+    twice = box("cup", 0.8, 0.8, 0.9, 0.9)
+    exit_ = Text(text="EXIT", xyxy=(0.1, 0.1, 0.5, 0.2))
+    rows = [
+        seed("1", (box("cat", 0.1, 0.1, 0.5, 0.5), twice, twice, box("line", 0.2, 0.2, 0.2, 0.6)), (exit_,)),
+        seed(
+            "2",
+            (
+                box(" Cat", 0.1, 0.1, 0.5, 0.51),  # 0.16 of 0.164 is shared, 0.976: the same
+                box("cat", 0.1, 0.1, 0.5, 0.6),  # 0.16 of 0.2, 0.8: another
+                box("dog", 0.1, 0.1, 0.5, 0.5),  # another label
+                box("line", 0.2, 0.2, 0.2, 0.6),  # no area, but equal
+            ),
+            (replace(exit_, xyxy=(0.1, 0.1, 0.5, 0.201)), replace(exit_, xyxy=None), replace(exit_, text="Exit")),
+        ),
+    ]
+    write_samples(tmp_path / "in.jsonl", rows)
+    (joined,) = merged(tmp_path / "in.jsonl", counts := Merging())
+    assert joined.boxes == (*rows[0].boxes, *rows[1].boxes[1:3])  # also what one row has twice by itself
+    assert joined.ocr == (exit_, *rows[1].ocr[1:])
+    assert (counts.same_boxes, counts.same_texts) == (2, 1)
+    assert list(merged(tmp_path / "in.jsonl", alone := Merging(), join=False)) == rows
+    assert (alone.same_boxes, alone.same_texts) == (0, 0)
 
 
 def test_a_refusal_leaves_no_earlier_result_beside_it_and_no_input_is_overwritten(tmp_path, inputs):

@@ -88,6 +88,8 @@ class _Books:
             },
             "relevance": {"judged": judged, "kept_share": self.work["matched"] / judged if judged else None},
             "captions_dropped": merging.captions_dropped,
+            "same_boxes": merging.same_boxes,
+            "same_texts": merging.same_texts,
             "same_question_other_answer": merging.other_answers,
             "work": dict(sorted(self.work.items())),
             "prompt_version": PROMPT_VERSION,
@@ -215,4 +217,4 @@ def _line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"3.{PROMPT_VERSION}.{PARSER_VERSION}")
+STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"4.{PROMPT_VERSION}.{PARSER_VERSION}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest
-from mmevol_core.sample import QA, Sample, from_dict
+from mmevol_core.sample import QA, Box, Sample, Text, from_dict
+
+SAME_PLACE = 0.9  # intersection over union above which two rows mean one place: sources round, and annotate anew
+Corners = tuple[float, float, float, float]
+PlaceT = TypeVar("PlaceT", Box, Text)
 
 
 @dataclass
@@ -22,6 +27,8 @@ class Merging:
     items: int = 0
     same_items: int = 0
     captions_dropped: int = 0
+    same_boxes: int = 0  # boxes of absorbed records that lie on one of the same label
+    same_texts: int = 0  # the same of texts in the image
     other_answers: int = 0  # kept items whose question the record has with another answer, beside the first of them
 
 
@@ -73,19 +80,50 @@ def _joined(rows: list[Sample], counts: Merging) -> Sample:
     counts.items += len(items)
     counts.same_items += len(items) - len(kept)
     counts.other_answers += len(kept) - len({_plain(item.question) for item in kept})
+    boxes, texts = _places((row.boxes for row in rows), _label), _places((row.ocr for row in rows), _text)
+    counts.same_boxes += sum(len(row.boxes) for row in rows) - len(boxes)
+    counts.same_texts += sum(len(row.ocr) for row in rows) - len(texts)
     captions = list(dict.fromkeys(row.caption for row in rows if row.caption))
     counts.captions_dropped += max(0, len(captions) - 1)
     return replace(
         first,
         sizes=next((row.sizes for row in rows if row.sizes), ()),
         caption=max(captions, key=len, default=""),
-        boxes=tuple(dict.fromkeys(box for row in rows for box in row.boxes)),
-        ocr=tuple(dict.fromkeys(text for row in rows for text in row.ocr)),
+        boxes=boxes,
+        ocr=texts,
         topic=next((row.topic for row in rows if row.topic), ""),
         source="+".join(dict.fromkeys(row.source for row in rows if row.source)),
         license="+".join(dict.fromkeys(row.license for row in rows if row.license)),
         rounds=(tuple(kept),),
     )
+
+
+def _places(rows: Iterable[tuple[PlaceT, ...]], name: Callable[[PlaceT], str]) -> tuple[PlaceT, ...]:
+    """The places of the first row, and of each later one those that no earlier row has, under the same name."""
+    kept: list[PlaceT] = []
+    for row in rows:
+        kept += [new for new in row if not any(name(new) == name(old) and _same(new.xyxy, old.xyxy) for old in kept)]
+    return tuple(kept)
+
+
+def _same(one: Corners | None, other: Corners | None) -> bool:
+    """Equal, or more than `SAME_PLACE` of what both cover is covered by each."""
+    if one is None or other is None or one == other:
+        return one == other
+    shared = _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+    return shared > SAME_PLACE * (_area(one) + _area(other) - shared)
+
+
+def _area(box: Corners) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def _label(box: Box) -> str:
+    return _plain(box.label)
+
+
+def _text(text: Text) -> str:
+    return text.text.strip()
 
 
 def _once(items: Iterable[QA]) -> list[QA]:
