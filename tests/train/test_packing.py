@@ -11,14 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_models import backbone, world
 
+from mmevol_core.config import fit
 from mmevol_core.errors import UserError
+from mmevol_experiment.compose import compose
 from mmevol_train.anyres import grid
 from mmevol_train.backbone import build
 from mmevol_train.collate import Collator
 from mmevol_train.config import FinetuneConfig
 from mmevol_train.dataset import Conversations, read_corpus
 from mmevol_train.images import Normalizer
-from mmevol_train.packing import PackedCollator, check_packing, pack, use_packing
+from mmevol_train.packing import (
+    AGREE_EXACT,
+    AGREE_ROUNDED,
+    APART,
+    PackedCollator,
+    check_apart,
+    check_packing,
+    pack,
+    reworded,
+    sharing,
+    use_packing,
+)
+from mmevol_train.parts import BackboneConfig
 from mmevol_train.sampler import packed_epoch
 from mmevol_train.training import reading_of
 
@@ -132,6 +146,76 @@ def test_an_attention_that_ignores_the_borders_is_found_at_start_up(rows):
             check_packing(mean_loss(model), broken, padded, 1e-5)
     finally:
         use_packing(model)
+
+
+def token_losses(model, pixels, bfloat16=False):
+    """Losses of a batch's learned tokens, by the whole head."""
+
+    def of(batch):
+        batch = ready(batch, pixels)
+        inputs = {key: value for key, value in batch.items() if key not in ("tokens", "rows", "positions", "targets")}
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = model(**inputs, use_cache=False).logits.flatten(0, 1)[batch["positions"]]
+        return torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
+
+    return of
+
+
+def without_borders(batch):
+    edges = torch.tensor([0, batch["input_ids"].shape[1]], dtype=torch.int32)
+    return {**batch, "cu_seq_lens_q": edges, "cu_seq_lens_k": edges}
+
+
+@pytest.fixture(scope="module", params=["qwen2_tiny", "llama3_tiny"])
+def standin(request, tmp_path_factory):
+    """(model of the trained parts that are shipped, rows, normalizer)."""
+    parts = fit(BackboneConfig, compose([f"backbone={request.param}", "name=x"])["backbone"], "backbone")
+    data, images = world(tmp_path_factory.mktemp(request.param), rows=5, text_rows=2)
+    model, processor = build(parts)
+    reading = reading_of(FinetuneConfig(backbone=parts, batch_size=1), "finetune", processor)
+    dataset = Conversations(read_corpus(data, images, reading, 0), images, reading)
+    use_packing(model)
+    pixels = Normalizer(processor.image_processor.image_mean, processor.image_processor.image_std)
+    return model.eval(), [dataset[place] for place in (5, 0, 3, 6, 1)], pixels
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("first", [0, 1], ids=["text", "picture"])
+def test_no_token_moves_with_another_conversation_and_a_leak_moves_one_a_hundred_times_the_bound(
+    standin, first, bfloat16
+):
+    model, chosen, pixels = standin
+    slot = model.config.image_token_id
+    chosen = [*chosen[first:], *chosen[:first]]
+    losses = token_losses(model, pixels, bfloat16)
+    pair = [PackedCollator()(found) for found in (chosen, [reworded(chosen[0], slot), *chosen[1:]])]
+    assert not torch.equal(pair[0]["input_ids"], pair[1]["input_ids"])
+    assert check_apart(losses, *pair) == 0  # the same kernels on the same shapes
+    with pytest.raises(UserError, match="does not keep packed conversations apart"):
+        check_apart(lambda batch: losses(without_borders(batch)), *pair)
+    behind = pair[0]["positions"] >= pair[0]["cu_seq_lens_q"][1]
+    leak = [losses(without_borders(batch))[behind] for batch in pair]
+    assert (leak[0] - leak[1]).abs().max() > 100 * APART
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
+def test_packed_and_padded_differ_by_a_fifth_of_the_bound_and_labels_in_wrong_places_are_found(standin, bfloat16):
+    model, chosen, pixels = standin
+    losses, bound = token_losses(model, pixels, bfloat16), AGREE_ROUNDED if bfloat16 else AGREE_EXACT
+    packed, padded = PackedCollator()(chosen), Collator(0)(chosen)
+
+    def mean(batch):
+        return float(losses(batch).double().mean())
+
+    assert check_packing(mean, packed, padded, bound) < bound * max(1.0, mean(padded)) / 5
+    with pytest.raises(UserError, match=r"packed loss .* and padded loss .* differ"):
+        check_packing(mean, {**packed, "targets": packed["targets"].roll(1)}, padded, bound)
+
+
+def test_packing_is_proved_where_conversations_share_a_row():
+    assert sharing([[4], [2, 0], [1, 3, 5]]) == [2, 0]
+    assert sharing([[4], [2], [1]]) == [4, 2]  # no row is shared: two are put together
+    assert sharing([[4]]) == [4]
 
 
 def test_flash_attentions_kernel_is_given_the_borders_and_gives_the_same_logits(rows, monkeypatch):

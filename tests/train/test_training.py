@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from support.training_runs import folder, inputs, losses, tune
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
-from mmevol_train import finetune, packing
+from mmevol_train import finetune, packing, training
 from mmevol_train.checkpoint import load
 
 
@@ -150,22 +151,28 @@ def test_gradient_checkpointing_changes_no_loss_and_no_gradient(base, tmp_path):
 
 
 @pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_packing_is_checked_as_it_will_be_trained_and_a_leak_is_found_before_the_first_step(
-    base, tmp_path, monkeypatch
+    base, tmp_path, monkeypatch, dtype
 ):
-    """On the prepared model, on its device, in its precision: kernels of a GPU cannot be tried on a copy beside it."""
-    seen = []
+    """On the prepared model, on its device, in its precision, and where the first packed row holds one conversation."""
+    seen, order = [], training.make_plan
 
     def leaky(*inputs, cu_seq_lens_q=None, **options):
         seen.append(torch.is_autocast_enabled("cpu"))
         return packing.sdpa_attention_forward(*inputs, **options)
 
+    def one_alone(*given):
+        whole = order(*given)
+        (first, *rest), *others = whole.batches
+        return replace(whole, batches=[[first], rest, *others])
+
+    monkeypatch.setattr(training, "make_plan", one_alone)
+    config = tune(base[1], batching="packed", pack_length=800, max_steps=1, dtype=dtype)
+    finetune.run(config, inputs(base), folder(tmp_path, "apart"))
     monkeypatch.setattr(packing, "segment_sdpa", leaky)
     monkeypatch.setattr("transformers.masking_utils.find_packed_sequence_indices", lambda places: places * 0)
-    config = tune(base[1], batching="packed", pack_length=800, max_steps=1)
     with pytest.raises(UserError, match="does not keep packed conversations apart"):
         finetune.run(config, inputs(base), folder(tmp_path, "leak"))
     assert not (tmp_path / "leak" / "metrics.jsonl").read_bytes()
-    seen.clear()
-    finetune.run(config.model_copy(update={"dtype": "bfloat16"}), inputs(base), folder(tmp_path, "bfloat16"))
-    assert set(seen) == {True}
+    assert set(seen) == {dtype == "bfloat16"}

@@ -26,7 +26,7 @@ from mmevol_train.held_out import HeldOut
 from mmevol_train.images import Normalizer
 from mmevol_train.monitor import Meter
 from mmevol_train.needed import Needed, without_unused_layers
-from mmevol_train.packing import check_packing
+from mmevol_train.packing import AGREE_EXACT, AGREE_ROUNDED, check_apart, check_packing, reworded, sharing
 from mmevol_train.sampler import Listed, Plan
 from mmevol_train.sharded import put, shard_without_gpu, whole
 
@@ -171,15 +171,21 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         self._meter.reset()
 
     def _prove_packing(self, padded: Collator) -> None:
-        """Packed and padded, the run's first batch has one loss; all ranks work on it, where and as they will train."""
-        rows = [self.train_dataset[row] for row in self._plan.batches[0]]
-        tolerance = 1e-5 if self._config.dtype == "float32" and self.args.device.type == "cpu" else 2e-2
+        """Nothing leaks between packed conversations; all ranks work on the same ones, where and as they will train."""
+        rows = [self.train_dataset[row] for row in sharing(self._plan.batches)]
+        exact = self._config.dtype == "float32" and self.args.device.type == "cpu"
+        packed = self.data_collator(rows)
+        other = self.data_collator([reworded(rows[0], self.model.config.image_token_id), *rows[1:]])
         self.model_wrapped.eval()
-        batches = (self.data_collator(rows), padded(rows))
-        difference = check_packing(lambda batch: float(torch.divide(*self._summed_loss(batch))), *batches, tolerance)
+        moved = check_apart(self._losses, packed, other)
+        tolerance = AGREE_EXACT if exact else AGREE_ROUNDED
+        difference = check_packing(
+            lambda batch: float(self._losses(batch).double().mean()), packed, padded(rows), tolerance
+        )
         self.model_wrapped.train()
         if rank() == 0:
-            log.info("first batch: packed and padded loss differ by %.1e", difference)
+            said = "%d packed conversations: packed and padded loss differ by %.1e, another wording of one moves %.1e"
+            log.info(said, len(rows), difference, moved)
 
     def _take_held_out_loss(self, held_out: HeldOut) -> float:
         """Mean over all supervised tokens of the rows held out; all ranks work on it and get the same number."""
@@ -194,9 +200,14 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         total, tokens = self.accelerator.reduce(found, "sum").tolist()
         return float(total / tokens)
 
-    @torch.no_grad()
     def _summed_loss(self, batch: dict[str, Any]) -> torch.Tensor:
         """(sum of the losses, supervised tokens) of a batch as a collator makes it, as float64 on the device."""
+        losses = self._losses(batch).double()
+        return torch.stack([losses.sum(), losses.new_tensor(len(losses))])
+
+    @torch.no_grad()
+    def _losses(self, batch: dict[str, Any]) -> torch.Tensor:
+        """(supervised tokens,) losses of a batch as a collator makes it, float32 on the device."""
         batch = self._ready(batch)
         self._needed.positions, targets = batch.pop("positions"), batch.pop("targets")
         try:
@@ -204,8 +215,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
                 logits = self.model_wrapped(**batch, use_cache=False).logits
         finally:
             self._needed.positions = None
-        total = functional.cross_entropy(logits.float(), targets, reduction="sum")
-        return torch.stack([total.double(), torch.tensor(float(len(targets)), device=total.device).double()])
+        return functional.cross_entropy(logits.float(), targets, reduction="none")
 
     @property
     def _last_rates(self) -> list[dict[str, Any]]:
