@@ -1,6 +1,8 @@
 """Parquet holds the whole lineage and comes back unchanged, by our reader and by `datasets`."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import datasets
@@ -10,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmevol_core.errors import UserError
-from mmevol_core.sample import QA, Box, Sample, Step, Text, from_dict
+from mmevol_core.sample import QA, Box, Sample, Step, Text, from_dict, write_samples
 from mmevol_dataengine.export import conversation_rows, to_llama_factory, to_ms_swift, to_parquet
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
-corners = st.sampled_from([(0.0, 0.25, 0.5, 1.0), (0.125, 0.5, 0.75, 0.875)])
+share = st.floats(0, 1)
+corners = st.tuples(share, share, share, share)
 qa = st.builds(
     QA,
     id=text,
@@ -31,7 +34,7 @@ sample = st.builds(
     id=text,
     images=st.lists(text, min_size=1, max_size=2).map(tuple),
     sizes=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=2).map(tuple),
-    boxes=st.lists(st.builds(Box, label=text, xyxy=corners), max_size=2).map(tuple),
+    boxes=st.lists(st.builds(Box, label=text, xyxy=corners, score=st.none() | share), max_size=2).map(tuple),
     ocr=st.lists(st.builds(Text, text=text, xyxy=st.none() | corners), max_size=2).map(tuple),
     rounds=st.lists(st.lists(qa, max_size=2).map(tuple), max_size=3).map(tuple),
 )
@@ -45,6 +48,21 @@ def test_records_come_back_unchanged(tmp_path_factory, samples):
     shards = sorted((folder / "data").glob("*.parquet"))
     rows = [row for shard in shards for row in pq.read_table(shard).to_pylist()]
     assert [from_dict(present(row), "row") for row in rows] == samples
+
+
+def test_records_go_to_parquet_and_back_by_command_to_the_same_bytes(tmp_path):
+    box = Box(label="cat", xyxy=(0.1, 0.2, 1 / 3, 0.9), score=0.7)
+    item = QA(
+        id="q", question="What?", answer="That", objects=("cat",), steps=(Step(manipulation="f", description=""),)
+    )
+    record = Sample(id="s", images=("a.png",), sizes=((3, 4),), boxes=(box,), ocr=(Text(text="T"),), rounds=((item,),))
+    write_samples(tmp_path / "records.jsonl", [record])
+    (tmp_path / "images").mkdir()
+    calls = ["export records.jsonl set", "import parquet set back --images images --check-images none"]
+    for call in calls:
+        command = [sys.executable, "-m", "mmevol_experiment", "data", *call.split()]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert (tmp_path / "back" / "seed.jsonl").read_bytes() == (tmp_path / "records.jsonl").read_bytes()
 
 
 def present(value):

@@ -27,7 +27,7 @@ Row = dict[str, Any]  # LLaVA's: id, image, conversations
 
 SHARD_ROWS = 20_000
 
-_CORNERS = pa.list_(pa.float32())
+_CORNERS = pa.list_(pa.float64())  # what JSON holds, or boxes do not come back as they were
 _QA = pa.struct(
     [
         ("id", pa.string()),
@@ -52,7 +52,7 @@ SCHEMA = pa.schema(
         ("images", pa.list_(pa.string())),
         ("sizes", pa.list_(pa.list_(pa.int32()))),
         ("caption", pa.string()),
-        ("boxes", pa.list_(pa.struct([("label", pa.string()), ("xyxy", _CORNERS), ("score", pa.float32())]))),
+        ("boxes", pa.list_(pa.struct([("label", pa.string()), ("xyxy", _CORNERS), ("score", pa.float64())]))),
         ("ocr", pa.list_(pa.struct([("text", pa.string()), ("xyxy", _CORNERS)]))),
         ("topic", pa.string()),
         ("source", pa.string()),
