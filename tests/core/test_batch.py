@@ -173,6 +173,29 @@ def test_a_refused_batch_and_a_dead_port_stop_the_run_with_a_hint(tmp_path, monk
         ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j2.sqlite", numbered(2))
 
 
+EMPTY = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "hint"),
+    [
+        (402, {"error": "payment"}, "no credit left; top it up"),
+        (429, EMPTY, "no credit left; top it up"),
+        (403, {}, "access denied to 'mock'; check the environment variable TEACHER_KEY"),
+        (429, {"error": "slow down"}, "run the same command again to go on"),
+        (400, {"error": "no batches here"}, "check base_url and model"),
+    ],
+)
+def test_what_stops_a_batch_is_told_as_single_requests_tell_it(tmp_path, monkeypatch, status, body, hint):
+    monkeypatch.setattr(batch, "RETRIES", 0)
+    with MockTeacher() as teacher:
+        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "first.sqlite", ["warm up"])
+        teacher.server.batches.create = lambda request: (status, body)
+        end = endpoint(teacher.base_url, batch=QUICK, api_key_name="TEACHER_KEY")
+        with pytest.raises(UserError, match=hint):
+            ask_all(end, tmp_path / "j.sqlite", numbered(2), api_key="wrong-secret")
+
+
 def test_the_batch_price_is_what_the_journal_counts(tmp_path):
     with MockTeacher() as teacher:
         end = endpoint(teacher.base_url, batch=QUICK, usd_per_m_prompt=10.0, usd_per_m_completion=10.0)

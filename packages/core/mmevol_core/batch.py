@@ -19,6 +19,7 @@ from mmevol_core.asker import Asker
 from mmevol_core.batch_files import PATH, RETRYABLE, Draft, Job, close_book, find_tagged, open_book, read_line
 from mmevol_core.endpoint import BatchSettings, Endpoint
 from mmevol_core.errors import UserError
+from mmevol_core.failures import fatal
 from mmevol_core.journal import Attempt, Journal
 from mmevol_core.limits import Budget
 from mmevol_core.messages import ChatFailure, Request
@@ -154,12 +155,12 @@ class BatchChat(Asker):
         try:
             await work
         except openai.APIStatusError as error:
-            key = self.endpoint.api_key_name or "api_key_name (no key was sent)"
-            hint = f"check {key}" if error.status_code in {401, 403} else "check base_url and model"
-            busy = error.status_code == 429 or error.status_code >= 500
-            raise UserError(
-                f"{self.endpoint.base_url}: batch request answered {error.status_code}; {kept if busy else hint}"
-            ) from error
+            said = error.response
+            stop = fatal(self.endpoint, str(said.request.url), said.status_code, said.content)
+            if stop is not None:
+                raise stop from error
+            hint = kept if said.status_code == 429 or said.status_code >= 500 else "check base_url and model"
+            raise UserError(f"{self.endpoint.base_url}: batch request answered {said.status_code}; {hint}") from error
         except openai.APIConnectionError as error:
             raise UserError(f"no connection to {self.endpoint.base_url}: {error}; {kept}") from error
 

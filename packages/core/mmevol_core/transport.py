@@ -12,6 +12,7 @@ import aiohttp
 
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
+from mmevol_core.failures import fatal
 from mmevol_core.messages import (
     NO_STRUCTURE,
     Completion,
@@ -22,7 +23,6 @@ from mmevol_core.messages import (
 )
 
 RETRYABLE = {408, 409, 425, 429}  # and every 5xx
-REDIRECTS = {301, 302, 303, 307, 308}
 CONNECT_S = 15.0  # longer takes no connection that will ever be made
 LARGEST = 16 << 20  # bytes of a body; an answer has some thousands
 LONGEST_PAUSE_S = 600.0  # a Retry-After beyond this is not believed
@@ -120,9 +120,9 @@ class Transport:
             status = status_within(raw) or status
             if status < 300:
                 return Outcome(status, "not_json", kept, latency, retryable=True, billed=True)
-        fatal = self._fatal(status, raw, response.headers.get("location", ""))
-        if fatal is not None:
-            return Outcome(status, f"http_{status}", kept, latency, fatal=fatal)
+        stop = fatal(self._endpoint, self._url, status, raw, response.headers.get("location", ""))
+        if stop is not None:
+            return Outcome(status, f"http_{status}", kept, latency, fatal=stop)
         if too_long(status, raw):
             return Outcome(status, "too_long", kept, latency)
         overloaded = status == 429 or status >= 500
@@ -137,20 +137,6 @@ class Transport:
             overloaded=overloaded,
             pause_s=retry_after(response.headers.get("retry-after-ms"), response.headers.get("retry-after")),
         )
-
-    def _fatal(self, status: int, raw: bytes, location: str) -> UserError | None:
-        """What stops the whole run, told without the key."""
-        end, where = self._endpoint, f"{self._url} answered {status}"
-        key = f"the environment variable {end.api_key_name}" if end.api_key_name else "api_key_name (no key was sent)"
-        if status in {401, 403}:
-            return UserError(f"{where}: access denied to {end.model!r}; check {key}")
-        if status == 404:
-            return UserError(f"{where}: no such address or no model {end.model!r}; check base_url and model")
-        if status in REDIRECTS:
-            return UserError(f"{where}, a redirection to {location!r}; write the address that answers into base_url")
-        if status == 402 or (status == 429 and b"insufficient_quota" in raw):
-            return UserError(f"{where}: the account has no credit left; top it up and run the same command again")
-        return None
 
 
 def retry_after(milliseconds: str | None, value: str | None) -> float:
