@@ -1,18 +1,22 @@
 """Before the whole is paid for: what it will take, and what a few records became."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from mmevol_core.errors import UserError
 from mmevol_core.sample import QA, Box, Sample, write_samples
 from mmevol_dataengine.evolve import STAGE, EvolveConfig
-from mmevol_dataengine.forecast import forecast, forecast_file
+from mmevol_dataengine.forecast import forecast, forecast_file, forecast_seeds
 from mmevol_dataengine.preview import preview
 from mmevol_dataengine.recipes.mmevol import REWRITE_TOKENS, SCORE_TOKENS
+from mmevol_dataengine.seed import SeedConfig
 from mmevol_dataengine.teacher import TeacherConfig
 
 SCRIPTED = TeacherConfig(kind="scripted", sees_image=False, mistakes=0.3, concurrency=8)
@@ -84,6 +88,42 @@ def test_the_estimate_of_a_long_file_is_taken_from_records_all_over_it(tmp_path)
         forecast_file(config, Path("nowhere.jsonl"))
 
 
+def test_the_estimate_of_a_seed_file_needs_no_stage_and_writes_nothing(tmp_path):
+    samples = [record(number, items=1 + number // 500) for number in range(1000)]
+    write_samples(tmp_path / "seed.jsonl", samples)
+    config = EvolveConfig(teacher=SCRIPTED)
+    seed = SeedConfig(source="samples", path=tmp_path / "seed.jsonl", image_root=tmp_path)
+    said, known = forecast_seeds(config, seed), forecast_file(config, tmp_path / "seed.jsonl")
+    assert (said.records, said.teacher.requests) == (known.records, known.teacher.requests) == (1000, 6000)
+    assert said.teacher.prompt_tokens == pytest.approx(known.teacher.prompt_tokens, rel=0.02)
+    assert forecast_seeds(config.model_copy(update={"limit": 7}), seed).records == 7
+    assert forecast_seeds(config, seed.model_copy(update={"limit": 9})).records == 9
+    Image.new("RGB", (4, 4)).save(buffer := io.BytesIO(), "png")
+    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "Red"}]
+    rows = [{"image": {"bytes": buffer.getvalue(), "path": None}, "conversations": turns}, {"conversations": turns[:1]}]
+    (tmp_path / "set").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "rows.parquet")
+    assert forecast_seeds(config, SeedConfig(source="parquet", path=tmp_path / "set")).records == 1
+    assert {file.name for file in tmp_path.rglob("*")} == {"seed.jsonl", "set", "rows.parquet"}
+
+
+def test_the_command_estimates_from_the_seed_file_before_any_stage_has_run(tmp_path, inputs):
+    files = [
+        "data=curated",
+        f"data.path={inputs['seed']}",
+        f"data.image_root={tmp_path}",
+        f"paths.outputs={tmp_path}/o",
+    ]
+    command = [sys.executable, "-m", "mmevol_experiment", "evolve", "estimate", "experiment=qwen2_evol", *files]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert f"of {inputs['seed']}, their pictures not looked at" in said
+    assert "30 records" in said and "180 requests" in said
+    files[1] = "data.path=absent.jsonl"
+    command = [*command[:-4], *files]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "known once absent.jsonl is there" in said
+
+
 def test_a_preview_shows_every_item_with_its_verdict_and_the_money(tmp_path, inputs):
     result = STAGE.run(EvolveConfig(teacher=SCRIPTED, limit=5), inputs, tmp_path / "out")
     lines = list(preview(result.files))
@@ -105,7 +145,7 @@ def test_the_commands_say_what_it_costs_and_what_came_of_it(tmp_path):
         command = [sys.executable, "-m", "mmevol_experiment", "evolve", *words, *chosen]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert "known once stage seed has run" in mmevol("estimate")
+    assert "known once stage seed has made the tiny world" in mmevol("estimate")
     text = mmevol("preview", "--records", "2")
     assert text.count("\nrecord ") == 2
     assert "verdict  " in text

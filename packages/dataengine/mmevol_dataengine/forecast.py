@@ -18,6 +18,7 @@ from mmevol_dataengine.curator import load
 from mmevol_dataengine.evolve import EvolveConfig
 from mmevol_dataengine.recipes import find
 from mmevol_dataengine.recipes.recipe import Load
+from mmevol_dataengine.seed import SeedConfig, seed_rows
 from mmevol_dataengine.teacher import TeacherConfig
 
 LOOKED_AT = 200  # records whose prompts are built
@@ -108,6 +109,31 @@ def forecast_file(config: EvolveConfig | CurationConfig, path: Path) -> Forecast
     if isinstance(config, CurationConfig):
         return curation_forecast(config, rows, records)
     return forecast(config, rows, records)
+
+
+def forecast_seeds(config: EvolveConfig | CurationConfig, seed: SeedConfig) -> Forecast | None:
+    """Estimate a run over the records that a seed file will give, in one pass over it; pictures are not looked at.
+
+    Raises:
+        UserError: the file is absent or broken.
+    """
+    rows = islice(seed_rows(seed, None, {}), seed.limit)
+    records, some = _spread(islice((row for row in rows if isinstance(row, Sample)), config.limit))
+    if isinstance(config, CurationConfig):
+        return curation_forecast(config, some, records)
+    return forecast(config, some, records)
+
+
+def _spread(samples: Iterable[Sample]) -> tuple[int, list[Sample]]:
+    """How many there are, and at most `LOOKED_AT` of them, evenly spread over a length that nobody knows before."""
+    count, every, some = 0, 1, list[Sample]()
+    for sample in samples:
+        if count % every == 0:
+            some.append(sample)
+        if len(some) > LOOKED_AT:
+            some, every = some[::2], every * 2
+        count += 1
+    return count, some
 
 
 def _lines(path: Path) -> Iterator[bytes]:

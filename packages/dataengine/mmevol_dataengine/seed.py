@@ -80,7 +80,7 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     found: Found = []  # what meets a benchmark, dropped or kept
     store = ImageStore(image_root, ImagePolicy(max_side=None))
     changes: Changes = {}
-    examined = _examined(_rows(config, config.path, image_root, changes), store, config, gate, found)
+    examined = _examined(seed_rows(config, image_root, changes), store, config, gate, found)
     kept, refused, changed = _write(islice(examined, config.limit), out_dir, config.limit or 0, changes)
     total = kept + refused.total()
     broken = refused.total() - sum(count for reason, count in refused.items() if reason.startswith("contaminated_"))
@@ -104,16 +104,21 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
     return StageResult(files, metrics)
 
 
-def _rows(config: SeedConfig, path: Path, image_root: Path, changes: Changes) -> Iterator[Sample | Failure]:
-    """The rows of a seed file, those with pictures in quarantine refused."""
+def seed_rows(config: SeedConfig, image_root: Path | None, changes: Changes) -> Iterator[Sample | Failure]:
+    """The rows of a seed file, those with pictures in quarantine refused; no picture is opened.
+
+    Pictures inside Parquet become files below `image_root`; without one they are only named.
+    """
+    path, alone = config.path, config.captions_alone
+    assert path is not None
     if config.source == "parquet":
-        rows = read_table(path, image_root, captions_alone=config.captions_alone, changes=changes)
+        rows = read_table(path, image_root, captions_alone=alone, changes=changes)
     elif config.source == "mmevol_json":
-        rows = read_mmevol(path, captions_alone=config.captions_alone)
+        rows = read_mmevol(path, captions_alone=alone)
     elif config.source == "llava_json":
         rows = read_llava(path, changes)
     else:
-        rows = read_sample_rows(path, captions_alone=config.captions_alone)
+        rows = read_sample_rows(path, captions_alone=alone)
     return without(rows, read_quarantine(config.quarantine)) if config.quarantine else rows
 
 

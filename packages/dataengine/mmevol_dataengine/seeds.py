@@ -54,9 +54,12 @@ def read_sample_rows(path: Path, *, captions_alone: bool = False, evolved: bool 
 
 
 def read_table(
-    path: Path, image_root: Path, *, captions_alone: bool = False, changes: Changes | None = None
+    path: Path, image_root: Path | None, *, captions_alone: bool = False, changes: Changes | None = None
 ) -> Iterator[Sample | Failure]:
-    """Stream Parquet or a saved data set; a row's columns say which of the layouts it has; `changes` as above."""
+    """Stream Parquet or a saved data set; a row's columns say which of the layouts it has; `changes` as above.
+
+    Pictures inside become files below `image_root`; without one they are only named.
+    """
     from mmevol_dataengine.readers.tables import table_rows  # pyarrow, only where it is needed
 
     return convert(table_rows(path, image_root), lambda row, noted: from_any(row, captions_alone, noted), changes)

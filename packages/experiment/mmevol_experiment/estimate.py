@@ -20,15 +20,27 @@ def _lines(experiment: Experiment, stage: str) -> list[str]:
     job = experiment.jobs.get(stage)
     if job is None or job.done is not None:
         return []
-    before, _ = job.inputs["seed"]
-    if experiment.jobs[before].done is None:
-        how = f"stages=[{before}] first, then mmevol plan"
-        return [f"{stage}: what it will take is known once stage {before} has run: {how}"]
     from mmevol_dataengine.curation import CurationConfig
     from mmevol_dataengine.evolve import EvolveConfig
-    from mmevol_dataengine.forecast import forecast_file
+    from mmevol_dataengine.forecast import forecast_file, forecast_seeds
+    from mmevol_dataengine.seed import SeedConfig
 
-    records, values = Path(input_paths(job, experiment.jobs)["seed"]), job.node.config
+    before, seeds = job.inputs["seed"][0], experiment.jobs["seed"]
+    values = job.node.config
     config = fit(CurationConfig, values, stage) if stage == "curation" else fit(EvolveConfig, values, stage)
-    forecast = forecast_file(config, records)
-    return forecast.lines() if forecast else []
+    if experiment.jobs[before].done is not None:
+        forecast, note = forecast_file(config, Path(input_paths(job, experiment.jobs)["seed"])), ""
+    elif seeds.done is not None:
+        forecast, note = forecast_file(config, seeds.folder / seeds.done.files["seed"]), "as they are before curation"
+    else:
+        source = fit(SeedConfig, seeds.node.config, "data")
+        if source.path is None:
+            how = "the same overrides with stages=[seed] and `mmevol run`, which asks nobody, then this again"
+            return [f"{stage}: what it will take is known once stage seed has made the tiny world: {how}"]
+        if not source.path.exists():
+            return [f"{stage}: what it will take is known once {source.path} is there (data.path)"]
+        forecast = forecast_seeds(config, source)
+        note = f"of {source.path}, their pictures not looked at" + ("; before curation" if before != "seed" else "")
+    if forecast is None:
+        return []
+    return [*([f"{stage}: records {note}"] if note else []), *forecast.lines()]

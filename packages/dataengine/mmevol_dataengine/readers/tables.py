@@ -18,10 +18,11 @@ EMBEDDED = "embedded"  # folder below the image root
 _MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"RIFF": "webp", b"GIF8": "gif", b"BM": "bmp"}
 
 
-def table_rows(path: Path, image_root: Path) -> Iterator[Any]:
+def table_rows(path: Path, image_root: Path | None) -> Iterator[Any]:
     """Rows of a Parquet file, of a folder with Parquet files, or of a folder that `datasets` saved (split `train`).
 
-    A picture stored as bytes is written to `image_root/embedded/` under its digest, and the row names that file.
+    A picture stored as bytes is written to `image_root/embedded/` under its digest, and the row names that file;
+    without an image root it is only named.
 
     Raises:
         UserError: nothing to read there, or a file is broken.
@@ -54,7 +55,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
             yield from table.iter_batches(batch_size=BATCH)
 
 
-def _stored(value: Any, image_root: Path) -> Any:
+def _stored(value: Any, image_root: Path | None) -> Any:
     """The value with every embedded picture replaced by the name of its file."""
     if isinstance(value, bytes):
         return _file_of(value, image_root)
@@ -67,13 +68,12 @@ def _stored(value: Any, image_root: Path) -> Any:
     return value
 
 
-def _file_of(raw: bytes, image_root: Path) -> str:
-    """Write a picture once; its name, relative to the image root."""
+def _file_of(raw: bytes, image_root: Path | None) -> str:
+    """Write a picture once, where there is an image root; its name, relative to that."""
     digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
     kind = next((kind for magic, kind in _MAGIC.items() if raw.startswith(magic)), "bin")
     name = f"{EMBEDDED}/{digest[:2]}/{digest}.{kind}"
-    target = image_root / name
-    if not target.exists():
-        with replacing(target) as file:
+    if image_root is not None and not (image_root / name).exists():
+        with replacing(image_root / name) as file:
             file.write(raw)
     return name
