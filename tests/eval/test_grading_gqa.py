@@ -41,6 +41,7 @@ def test_consistency_is_the_accuracy_over_what_right_answers_entail(tmp_path):
     result = scored(tmp_path, QUESTIONS, REPLIES)
     assert result["scores"]["consistency"] == pytest.approx(100 * (1 / 2 + 1) / 2)
     assert [item["index"] for item in result["items"]] == ["1", "2", "4"]  # 3 is not balanced
+    assert result["unused_predictions"] == 0  # and yet read
     assert (result["scores"]["binary"], result["scores"]["open"]) == (100, 50)
     assert result["scores"]["steps|1"] == pytest.approx(200 / 3)  # `query: name` is no step
 

@@ -55,6 +55,7 @@ def scores(arm):
         return {**numbers, "protocol": {"rules": "official"}, "protocol_hash": "0123456789abcdef"}
 
     benchmarks = {name: entry(*RIGHT[arm][name]) for name in NAMES}
+    benchmarks["POPE2"] |= {"empty": 2, "truncated": None, "without_answer": ["7"] if arm == "seed" else []}
     benchmarks["POPE2"]["clean"] = {"score": 43.2, "ci95": [20.0, 60.0], "n": 8, "left_out": 2}
     average = {"score": 40.0, "ci95": [30.0, 50.0], "n": 30, "unit": "percent", "blind": 20.0, "real_minus_blind": 20.0}
     seen = {"real": 0.7, "blind": 0.3, "real_minus_blind": 0.4, "n": 10}
@@ -209,6 +210,13 @@ def test_the_page_says_what_is_detectable_and_shows_clean_scores_beside_the_full
     page = (made / "report.html").read_text()
     assert "in the unit of the score: GQA 10.0, POPE2 10.0, MMStar2 15.0." in page  # the largest of the arms'
     assert page.count("<br>clean 43.2, 2 left out") == len(ARMS)
+
+
+def test_the_page_says_which_replies_and_items_were_empty(made):
+    page = (made / "report.html").read_text()
+    assert "Empty replies: POPE2 2 / 2 / 2." in page
+    assert "so that no reply to them is right: POPE2 1 / 0 / 0." in page
+    assert "longest answer allowed" not in page  # nobody knows
 
 
 def test_the_page_says_what_a_cell_reading_means_and_that_mosaics_are_off(made):

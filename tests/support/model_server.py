@@ -10,9 +10,12 @@ from typing import Any
 
 
 class ModelServer:
-    """`answer(body)` gives the reply, or an HTTP status to fail with. Use as a context manager."""
+    """`answer(body)` gives the reply, with another `finish_reason` than stop, or an HTTP status to fail with.
 
-    def __init__(self, answer: Callable[[dict[str, Any]], str | int] = lambda body: "Yes") -> None:
+    Use as a context manager.
+    """
+
+    def __init__(self, answer: Callable[[dict[str, Any]], str | tuple[str, str] | int] = lambda body: "Yes") -> None:
         self.answer, self.bodies, self._lock = answer, list[dict[str, Any]](), threading.Lock()
 
     def __enter__(self) -> ModelServer:
@@ -28,7 +31,8 @@ class ModelServer:
                     outer.bodies.append(body)
                     said = outer.answer(body)
                 status = said if isinstance(said, int) else 200
-                message = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
+                text, reason = said if isinstance(said, tuple) else (said, "stop")
+                message = {"choices": [{"message": {"content": text}, "finish_reason": reason}]}
                 data = json.dumps(message if status == 200 else {"error": {"message": "no"}}).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(data)))

@@ -7,7 +7,7 @@ it is a pure function, so a score can be computed again from a log of replies.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -145,6 +145,8 @@ class Benchmark:
     aliases: tuple[str, ...] = ()
     rules: tuple[str, ...] = (VLMEVALKIT, VLMEVALKIT_02RC1, MMEVOL)
     needs_judge: bool = False  # nothing useful comes out without one
+    has_answer: Callable[[Item], bool] = lambda item: bool(item.answer.strip())  # what a reply is held to
+    also_reads: Callable[[Item], Iterable[str]] = lambda item: ()  # indices of other replies that its verdict reads
     official_here: Callable[[], bool] = lambda: True  # whether this machine has what the official rules need
     group: GradeAll | None = None
     guess: GradeAll | None = None  # grades with the official tool's random letters, where those can be reproduced
@@ -160,7 +162,18 @@ class Benchmark:
     def grade_all(
         self, items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None
     ) -> list[Graded]:
-        """Grade `replies` (item index -> reply), in the order of `items`."""
+        """Grade `replies` (item index -> reply), in the order of `items`.
+
+        No rule calls a reply right where the file has no answer: some would, for every text contains an empty one.
+        """
+        graded = self._grade_all(items, replies, rules, judge)
+        if self.needs_judge:
+            return graded
+        return [replace(row, score=0.0) if row.score and not self.has_answer(row.item) else row for row in graded]
+
+    def _grade_all(
+        self, items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None
+    ) -> list[Graded]:
         if self.check_rules(rules).endswith(FALLBACK) and self.guess:
             return self.guess(items, replies, without_fallback(rules), judge)
         if self.group:

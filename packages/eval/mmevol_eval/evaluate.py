@@ -16,6 +16,7 @@ from typing import Any
 from mmevol_core.files import write_json, write_jsonl
 from mmevol_core.stage import Stage, StageResult
 from mmevol_eval import probes
+from mmevol_eval.accounting import account
 from mmevol_eval.answering import Collected
 from mmevol_eval.benchmark import Graded, Question
 from mmevol_eval.clean import Contaminated, clean_score, read_contaminated
@@ -79,9 +80,9 @@ def score(
         blind = marker.mark(task, BLIND, collected).graded if config.blind else None
         rows = _rows(task, real.graded, real.scores, blind, answers)
         all_rows += rows
-        entry = _entry(task, real, rows, config) | {"failed": _failed(task, answers, REAL)}
+        entry = _entry(task, real, rows, config) | account(task.rules, task.items, of_task(answers, task, REAL))
         if config.blind:
-            entry["blind_failed"] = _failed(task, answers, BLIND)
+            entry["blind_failed"] = account(task.rules, task.items, of_task(answers, task, BLIND))["failed"]
         listed = contaminated.of(task.rules.name, task.items)
         if listed is not None:
             entry["clean"] = clean_score(task, rows, listed, config.resamples, config.seed)
@@ -94,9 +95,9 @@ def score(
     }, all_rows
 
 
-def _failed(task: Task, answers: Answers, run: str) -> int:
-    """Questions without an answer, which are scored as wrong."""
-    return sum(answers[run, task.rules.name, item.index].failure is not None for item in task.items)
+def of_task(answers: Answers, task: Task, run: str) -> dict[str, Answer]:
+    """The answers of one run of a benchmark, by index."""
+    return {item.index: answers[run, task.rules.name, item.index] for item in task.items}
 
 
 def check_headline(task: Task) -> None:
@@ -168,6 +169,7 @@ def _rows(
             "answer": item.answer,
             "prediction": answers[REAL, name, item.index].text,
             "failure": answers[REAL, name, item.index].failure,
+            "truncated": answers[REAL, name, item.index].truncated,
             "parsed": verdict.parsed,
             "method": verdict.method,
             "score": verdict.score,
@@ -255,6 +257,6 @@ STAGE = Stage(
     config=EvaluateConfig,
     needs=("benchmarks",),
     run=evaluate,
-    version="3",
+    version="4",  # 4: counts empty and truncated replies, and items without an answer to hold them to
     accepts=("checkpoint", "held_out", "contaminated"),
 )

@@ -56,8 +56,9 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
     rows = []
     for item in task.items:
         answer = answers["real", name, item.index]
-        row = {"index": item.index, "prediction": answer.text}
-        rows.append(row if answer.failure is None else row | {"failure": answer.failure})
+        row: dict[str, str | bool] = {"index": item.index, "prediction": answer.text}
+        more = {"failure": answer.failure, "truncated": answer.truncated}  # each when there is something to say
+        rows.append(row | {name: value for name, value in more.items() if value is not None})
     write_jsonl(out, rows)
     return sum("failure" in row for row in rows)
 

@@ -41,10 +41,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A logged answer; `failure` says why the text is empty when there is none."""
+    """A logged answer; `failure` says why the text is empty when there is none. `truncated` as in `Reply`."""
 
     text: str
     failure: str | None
+    truncated: bool | None = None
 
 
 Place = tuple[str, str, str]  # run, benchmark, index
@@ -125,9 +126,10 @@ def _ask(
         for reply in model.answer(prompts):
             ask, key = asks[int(reply.key)], keys[int(reply.key)]
             row = {"run": ask.run, "benchmark": ask.benchmark, "index": ask.index, "prediction": reply.text}
-            file.write(orjson.dumps({**row, "failure": reply.failure, "key": key}, option=orjson.OPT_APPEND_NEWLINE))
+            made = {"failure": reply.failure, "truncated": reply.truncated}
+            file.write(orjson.dumps({**row, **made, "key": key}, option=orjson.OPT_APPEND_NEWLINE))
             file.flush()
-            yield place_of(ask), Answer(reply.text, reply.failure)
+            yield place_of(ask), Answer(reply.text, reply.failure, reply.truncated)
 
 
 def prompt_key(ask: Ask, model: Model) -> str:
@@ -150,7 +152,7 @@ def read_log(log: Path) -> dict[tuple[str, str, str, str], Answer]:
         try:
             row = orjson.loads(line)
             place = (row["key"], row["run"], row["benchmark"], row["index"])
-            answers[place] = Answer(row["prediction"], row["failure"])
+            answers[place] = Answer(row["prediction"], row["failure"], row.get("truncated"))
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(f"{log} line {number} is not an answer; remove the file to ask again") from error
     return answers

@@ -151,7 +151,7 @@ def _benchmark(name: str, entry: Mapping[str, Any], rows: Iterable[Row]) -> dict
 
 
 def _wrong(row: Row, pictures: Sequence[str]) -> dict[str, Any]:
-    names = ("benchmark", "index", "category", "question", "answer", "prediction", "parsed", "method")
+    names = ("benchmark", "index", "category", "question", "answer", "prediction", "parsed", "method", "truncated")
     shown = {name: row.get(name, "") for name in names}  # rows of older evaluations lack some
     return shown | {"options": row.get("options", {}), "score": row["score"], "pictures": list(pictures)}
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_json
+from mmevol_eval.accounting import account
 from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, Judge, without_fallback
 from mmevol_eval.benchmarks import find
 from mmevol_eval.fetch import missing
 from mmevol_eval.grading.tsv import canonical
 from mmevol_eval.judge import ChatJudge, judge_from
+from mmevol_eval.predictions import Answer
 from mmevol_eval.protocol import Protocol, data_hash, default_rules
 
 DRAWN = "an unreadable reply counts as the letter that MMEvol's copy draws (seed 2680, one worker), right or wrong"
@@ -52,9 +54,8 @@ def score_file(
     items = list(rules_of.load(data))
     if not items:
         raise UserError(f"{data} holds no items of {rules_of.name}")
-    given = read_predictions(predictions)
-    replies = match(items, given, predictions)
-    unused = {"unused_predictions": len(given) - len({item.index for item in items})}  # legal, but never unsaid
+    answers = match_answers(items, read_answers(predictions), predictions)
+    replies = {index: answer.text for index, answer in answers.items()}  # GQA reads those of unscored questions, too
     with _referee(judge, out, cache) as referee:
         graded = rules_of.grade_all(items, replies, rules, referee)
         usage = {"judge_usage": referee.usage} if isinstance(referee, ChatJudge) else {}
@@ -65,8 +66,7 @@ def score_file(
         data=data_hash(data),
         judge=referee.name if referee else "none",
     )
-    failed = sum(row.get("failure") is not None for row in read_jsonl(predictions))
-    value = result(rules_of, graded, made_by) | {"failed": failed} | unused | usage  # failed: scored as wrong
+    value = result(rules_of, graded, made_by) | account(rules_of, items, answers) | usage
     write_json(out, value)
     return value
 
@@ -119,22 +119,34 @@ def layout(
 
 
 def read_predictions(path: Path) -> dict[str, str]:
-    """Replies by index, raw.
+    """Replies by index, raw; raises as `read_answers`."""
+    return {index: answer.text for index, answer in read_answers(path).items()}
+
+
+def read_answers(path: Path) -> dict[str, Answer]:
+    """Replies by index, raw, with what `mmevol predict` says of them: `failure` and `truncated`.
 
     Raises:
         UserError: a line is not `{"index", "prediction"}` with a text prediction, or an index occurs twice.
     """
-    replies: dict[str, str] = {}
+    answers: dict[str, Answer] = {}
     for number, row in enumerate(read_jsonl(path), start=1):
         if not isinstance(row, dict) or not {"index", "prediction"} <= row.keys():
             raise UserError(f'{path} record {number}: expected {{"index": ..., "prediction": "..."}}')
         if not isinstance(row["prediction"], str):
             raise UserError(f"{path} record {number}: prediction must be text, got {row['prediction']!r}")
         index = str(row["index"])
-        if index in replies:
+        if index in answers:
             raise UserError(f"{path} record {number}: index {index!r} occurs twice")
-        replies[index] = row["prediction"]
-    return replies
+        cut = row.get("truncated")  # of other tools it may be anything
+        answers[index] = Answer(row["prediction"], row.get("failure"), cut if isinstance(cut, bool) else None)
+    return answers
+
+
+def match_answers(items: Sequence[Item], answers: Mapping[str, Answer], where: Path) -> Mapping[str, Answer]:
+    """As `match`, with all that is known of each reply."""
+    match(items, {index: answer.text for index, answer in answers.items()}, where)
+    return dict(zip(canonical(list(answers)), answers.values(), strict=True))
 
 
 def match(items: Sequence[Item], replies: Mapping[str, str], where: Path) -> Mapping[str, str]:

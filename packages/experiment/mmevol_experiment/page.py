@@ -17,6 +17,12 @@ from mmevol_experiment.funnel import curation, funnel
 
 CURVE_POINTS = 300
 BINDS = 0.8  # share of right cells from which pictures of several objects may join the tiny world
+COUNTS = {  # keys of a benchmark's entry that are said when they are not zero
+    "failed": "Items without a reply, which count as wrong",
+    "empty": "Empty replies",
+    "truncated": "Replies that ended at the longest answer allowed",
+    "without_answer": "Items whose file has no answer, so that no reply to them is right",
+}
 READINGS = {
     "right": "right cell",
     "other": "other cell",
@@ -40,6 +46,7 @@ def page(numbers: Mapping[str, Any], inputs: Mapping[str, Path], title: str, lin
         binds=BINDS,
         benchmarks=list(next(iter(numbers["arms"].values()))["benchmarks"]),
         detectable=_detectable(numbers["arms"]),
+        counts=list(_counts(numbers["arms"])),
         clean=any("clean" in entry for arm in numbers["arms"].values() for entry in arm["benchmarks"].values()),
         difference_charts=list(_difference_charts(numbers["differences"])),
         losses=_losses(inputs),
@@ -63,6 +70,23 @@ def _detectable(arms: Mapping[str, Any]) -> list[str]:
         f"{name} {max(values):.1f}" if values and len(values) == len(found[name]) else f"{name} -"
         for name, values in known.items()
     ]
+
+
+def _counts(arms: Mapping[str, Any]) -> Iterable[str]:
+    """`Empty replies: POPE 3 / 0.`: what stands behind the scores, of the benchmarks where it is more than nothing."""
+    for key, text in COUNTS.items():
+        found: dict[str, list[Any]] = {}
+        for arm in arms.values():
+            for name, entry in arm["benchmarks"].items():
+                found.setdefault(name, []).append(entry.get(key))
+        rows = {name: [len(one) if isinstance(one, list) else one for one in row] for name, row in found.items()}
+        shown = [
+            f"{name} {' / '.join('?' if one is None else str(one) for one in row)}"
+            for name, row in rows.items()
+            if any(row)
+        ]
+        if shown:
+            yield f"{text}: {', '.join(shown)}."
 
 
 def _difference_charts(differences: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str, str]]:

@@ -102,8 +102,9 @@ def _arm(scores: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, An
 
 
 def _more(entry: Mapping[str, Any]) -> list[str]:
-    measured = ("blind", "real_minus_blind", "real_minus_blind_ci95", "yes_share", "failed", "mde", "clean")
-    return [name for name in ("unit", "percent", "maximum", *measured) if name in entry]
+    measured = ("blind", "real_minus_blind", "real_minus_blind_ci95", "yes_share", "mde", "clean")
+    counted = ("failed", "empty", "truncated", "without_answer")
+    return [name for name in ("unit", "percent", "maximum", *measured, *counted) if name in entry]
 
 
 def _average(scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,14 +17,16 @@ from pydantic import Field
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import file_digest, write_json, write_jsonl
+from mmevol_eval.accounting import account
 from mmevol_eval.backends import tables
 from mmevol_eval.backends.known import RULES, OfficialConfig, official
 from mmevol_eval.backends.process import Watch, folder_of, run, unwatched
-from mmevol_eval.benchmark import VLMEVALKIT_02RC1, Benchmark
+from mmevol_eval.benchmark import VLMEVALKIT_02RC1, Benchmark, Item
 from mmevol_eval.data import locate
 from mmevol_eval.judge import ReplayJudge
+from mmevol_eval.predictions import Answer
 from mmevol_eval.protocol import Protocol, data_hash
-from mmevol_eval.score import layout, match, read_predictions
+from mmevol_eval.score import layout, match_answers, read_answers
 
 
 class BackendConfig(OfficialConfig):
@@ -84,25 +86,26 @@ def score_all(
         watch: is told how many benchmarks are done.
         keep: go on with what an earlier call with the same arguments left, for folders that belong to them alone.
     """
-    checked = [(one, *_checked(one)) for one in stored]
+    checked = [_checked(one) for one in stored]
     work = folder_of(work, keep=keep)
     datasets = {}
-    for one, replies, files in checked:
+    for one, (items, given, files) in zip(stored, checked, strict=True):
         name = official(one.benchmark)[1]
         files["predictions"] = work / f"{name}.given.jsonl"
-        write_jsonl(files["predictions"], [{"index": index, "prediction": text} for index, text in replies.items()])
+        rows = [{"index": item.index, "prediction": given[item.index].text} for item in items]
+        write_jsonl(files["predictions"], rows)
         datasets[name] = files
     answers = run(config, work, {"datasets": datasets}, watch)
     results = {}
-    for one in stored:
+    for one, (items, given, files) in zip(stored, checked, strict=True):
         rules, name = official(one.benchmark)
-        protocol = _protocol(rules, one.data, answers[name]["version"], datasets[name].get("judge"))
-        results[rules.name] = result(rules, answers[name], protocol)
+        protocol = _protocol(rules, one.data, answers[name]["version"], files.get("judge"))
+        results[rules.name] = result(rules, answers[name], protocol) | account(rules, items, given)
     return results
 
 
-def _checked(stored: Stored) -> tuple[dict[str, str], dict[str, Path]]:
-    """The replies by index, and what the driver is told about one benchmark beside them."""
+def _checked(stored: Stored) -> tuple[list[Item], Mapping[str, Answer], dict[str, Path]]:
+    """The items, the replies by index, and what the driver is told about one benchmark beside them."""
     rules, _ = official(stored.benchmark)
     items = list(rules.load(stored.data)) if stored.data.is_file() else []
     if not items:
@@ -112,12 +115,12 @@ def _checked(stored: Stored) -> tuple[dict[str, str], dict[str, Path]]:
     kind, _, file = stored.judge.partition(":")
     if kind not in ("none", "replay"):
         raise UserError(f"the official backend takes --judge none or replay:FILE.jsonl, got {stored.judge!r}")
-    replies = match(items, read_predictions(stored.predictions), stored.predictions)
+    answers = match_answers(items, read_answers(stored.predictions), stored.predictions)
     files = {"data": stored.data.resolve()}
     if file:
         ReplayJudge(Path(file))  # refuses a file that is not one
         files["judge"] = Path(file).resolve()
-    return {item.index: replies[item.index] for item in items}, files
+    return items, answers, files
 
 
 def drive(
@@ -184,7 +187,10 @@ def drive_files(
         decoding = {**config.decoding, "precision": part["precision"]}
         protocol = _protocol(rules, paths[name], part["version"], None, decoding)
         seconds = {key: part[key] for key in ("wall_s", "cpu_s", "score_wall_s", "score_cpu_s")}
-        results[rules.name] = result(rules, part, protocol) | {"seconds": seconds, "predictions": part["predictions"]}
+        items, said = list(rules.load(paths[name])), read_answers(Path(part["predictions"]))
+        counts = account(rules, items, match_answers(items, said, Path(part["predictions"])))
+        more = {"seconds": seconds, "predictions": part["predictions"]}
+        results[rules.name] = result(rules, part, protocol) | counts | more
     return results
 
 

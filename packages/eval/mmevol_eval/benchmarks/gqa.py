@@ -165,6 +165,7 @@ BENCHMARK = Benchmark(
     prompt=mmevol_prompts.scripted,
     grade=grade,
     group=grade_with_entailed,
+    also_reads=lambda item: item.extra.get("entailed") or (),
     scores=scores,
     headline=lambda rules: Headline("accuracy"),
 )

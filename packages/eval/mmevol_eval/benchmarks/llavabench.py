@@ -66,4 +66,5 @@ BENCHMARK = Benchmark(
     scores=scores,
     headline=lambda rules: Headline(MAIN),
     needs_judge=True,
+    has_answer=lambda item: bool(item.extra["gpt4_ans"].strip()),
 )

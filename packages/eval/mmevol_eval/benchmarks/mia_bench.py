@@ -129,4 +129,5 @@ BENCHMARK = Benchmark(
     scores=scores,
     headline=lambda rules: Headline("total_percent"),
     needs_judge=True,
+    has_answer=lambda item: True,  # nothing is compared: a judge rates each instruction
 )

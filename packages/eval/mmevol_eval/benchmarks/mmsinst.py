@@ -107,6 +107,7 @@ BENCHMARK = Benchmark(
     load=load,
     prompt=prompt,
     grade=grade,
+    has_answer=lambda item: bool(item.extra["markers"] if item.category == MAZE else item.answer.strip()),
     scores=scores,
     headline=lambda rules: Headline("mean"),
 )

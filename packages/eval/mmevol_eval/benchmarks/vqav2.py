@@ -79,6 +79,7 @@ def scores(graded: Sequence[Graded], rules: str) -> dict[str, float]:
 BENCHMARK = Benchmark(
     name="VQAv2",
     aliases=("VQAv2_VAL",),
+    has_answer=lambda item: bool(item.extra["answers"]),
     version="2",  # 2: MMEvol's prompt is that of its LLaVA script
     rules=(OFFICIAL, LLAVA_SUBMISSION, MMEVOL, VLMEVALKIT, VLMEVALKIT_02RC1),
     load=load,

@@ -20,11 +20,12 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, or the reason why there is none."""
+    """An answer, or the reason why there is none. `truncated`: it ended at the longest answer; None: nobody knows."""
 
     key: str
     text: str
     failure: str | None = None
+    truncated: bool | None = None
 
 
 class Model(Protocol):

@@ -118,6 +118,12 @@ class Decoder:
         return scores
 
 
+def truncated(made: Made, ends: Sequence[int]) -> list[bool]:
+    """Of each answer, whether it ended at the longest one allowed: none of its tokens ends it."""
+    whole: list[bool] = torch.isin(made.tokens, torch.tensor(list(ends))).any(dim=1).tolist()
+    return [not ended for ended in whole]
+
+
 def largest_difference(together: Made, row: int, alone: Made) -> float:
     """Of the logits, up to the first step at which the answers part; beyond it they read other texts."""
     both = min(together.tokens.shape[1], alone.tokens.shape[1])

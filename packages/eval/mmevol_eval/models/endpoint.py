@@ -94,7 +94,8 @@ class EndpointModel:
             return Reply(prompt.key, "", f"chat: {failure.reason}")
         except ImageFailure as failure:
             return Reply(prompt.key, "", f"image: {failure.reason}")
-        return Reply(prompt.key, answered.text.strip())
+        truncated = answered.finish_reason == "length" if answered.finish_reason else None
+        return Reply(prompt.key, answered.text.strip(), truncated=truncated)
 
     async def _picture(self, image: Image, key: str) -> Picture:
         """Prepared off the event loop; a picture that must not change keeps its own bytes."""

@@ -24,7 +24,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import digest
 from mmevol_eval.models import Prompt, Reply
 from mmevol_eval.models.checkpoint import device_of, end_tokens, fingerprint, load
-from mmevol_eval.models.decoding import Decoder, Embedded, largest_difference
+from mmevol_eval.models.decoding import Decoder, Embedded, largest_difference, truncated
 from mmevol_eval.models.pictures import Pictures, Prepared, Views
 from mmevol_eval.models.rendering import Ready, Renderer, unreadable
 
@@ -78,7 +78,8 @@ class LocalModel:
         self._pad = next(
             id_ for id_ in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id, 0) if id_ is not None
         )
-        self._decoder = Decoder(self._model, end_tokens(self._model, self._tokenizer), self._pad)
+        self._ends = end_tokens(self._model, self._tokenizer)
+        self._decoder = Decoder(self._model, self._ends, self._pad)
         self._pictures = Pictures(self._processor, self._encode)
         self._renderer = Renderer(self._processor, self._pictures, max_new_tokens)
         self._tested = False
@@ -158,7 +159,10 @@ class LocalModel:
             with self._network:
                 made = self._decoder.decode(self._embed(whole, prepared), whole[0].longest, self._beams)
             texts = self._tokenizer.batch_decode(made.tokens, skip_special_tokens=True)
-            replies += [Reply(one.key, text.strip()) for one, text in zip(whole, texts, strict=True)]
+            replies += [
+                Reply(one.key, text.strip(), truncated=cut)
+                for one, text, cut in zip(whole, texts, truncated(made, self._ends), strict=True)
+            ]
         return replies
 
     @torch.inference_mode()

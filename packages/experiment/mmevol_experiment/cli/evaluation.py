@@ -73,6 +73,8 @@ def score(
     """Scores as a pure function of stored predictions."""
     from mmevol_eval.score import score_file
 
+    from mmevol_eval.accounting import notes
+
     check_out(out, predictions, data)
     if cache and not judge.endswith((".yaml", ".yml")):
         raise UserError(f"--cache keeps what a judge behind an endpoint says, and --judge is {judge}: leave it out")
@@ -85,9 +87,8 @@ def score(
 
         result = score_official(benchmark, data, predictions, out, judge, _backend(backend))
     headline = result["headline"]
-    unused = result.get("unused_predictions", 0)
-    if unused:
-        print(f"{predictions}: {unused} predictions are of no item of {benchmark} and were not used")
+    for note in notes(result, benchmark, predictions):
+        print(note)
     print(
         f"{benchmark} {headline['name']}: {headline['value']} {headline['unit']}, {result['unparsed']} unparsed, "
         f"protocol {result['protocol_hash']}; {out}"
