@@ -82,7 +82,7 @@ def environment_reads(module: ast.Module) -> list[int]:
 
 
 def broad_handlers(module: ast.Module) -> list[int]:
-    """Lines of handlers that catch everything and do not raise again."""
+    """Lines of handlers that catch everything, raised again or not."""
     return [
         node.lineno
         for node in ast.walk(module)
