@@ -236,6 +236,18 @@ def test_an_edited_file_in_a_folder_is_another_input(tmp_path, monkeypatch):
     assert external_files({"name": "benchmarks"}) == {}
 
 
+def test_an_edited_parquet_file_at_any_depth_is_another_seed(tmp_path):
+    deep = tmp_path / "seeds" / "coco" / "train" / "0"
+    deep.mkdir(parents=True)
+    seed = {"source": "parquet", "path": str(tmp_path / "seeds"), "image_root": None}
+    before = external_files(seed)
+    (deep / "part.parquet").write_bytes(b"x")
+    added = external_files(seed)
+    (deep / "part.parquet").write_bytes(b"xx")
+    assert len({str(state) for state in (before, added, external_files(seed))}) == 3
+    assert external_files({**seed, "source": "samples"}) == before
+
+
 def test_a_folder_of_the_users_own_stays_where_it_is(tmp_path):
     pictures, stage = tmp_path / "pictures", tmp_path / "stage"
     pictures.mkdir()

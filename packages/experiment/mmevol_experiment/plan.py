@@ -25,7 +25,8 @@ from mmevol_experiment.stages import from_module
 STANDIN = "standin:"
 REPLAY = "replay:"  # a judge whose answers lie in a file
 _NAMES_FILE = re.compile(r"/|\.(json|jsonl|yaml|tsv|parquet|txt)$")
-_NAMES_FOLDER = {"path", "benchmarks"}  # keys whose values are paths also when they look like words
+_TREE = "parquet tree"  # stands for the key of a folder that is read to any depth
+_NAMES_FOLDER = {"path", "benchmarks", _TREE}  # keys whose values are paths also when they look like words
 _DATA = {".json", ".jsonl", ".tsv", ".csv", ".parquet", ".yaml", ".txt", ".safetensors", ".bin", ".model", ".jinja"}
 MOST_ENTRIES = 1000  # a folder within a folder that has more is one of pictures and not looked into
 
@@ -108,7 +109,8 @@ def _used(node: Node, facts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 def external_files(config: Any, key: str = "") -> dict[str, Any]:
     """Size and time of every file that a configuration names, so that an edited input is not mistaken for the old.
 
-    Of a folder, those of its data files count, and of the data files one folder further down: benchmarks, weights.
+    Of a folder, those of its data files count, and of the data files one folder further down: benchmarks, weights. Of
+    Parquet seeds it is every file of the tree, as their reader takes them.
     `standin:NAME` names weights that ship with the package: their fingerprint counts.
 
     Args:
@@ -116,11 +118,14 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
         key: what a single value is called.
     """
     if isinstance(config, Mapping):
-        parts: Iterable[tuple[str, Any]] = config.items()
+        parquet = config.get("source") == "parquet"
+        parts: Iterable[tuple[str, Any]] = (
+            (_TREE if parquet and name == "path" else name, part) for name, part in config.items()
+        )
     elif isinstance(config, list | tuple):
         parts = [(key, part) for part in config]
     elif isinstance(config, str) and (_NAMES_FILE.search(config) or key in _NAMES_FOLDER) and len(config) < 1024:
-        state = _state(Path(config.removeprefix(REPLAY)))
+        state = _state(Path(config.removeprefix(REPLAY)), whole=key == _TREE)
         return {config: state} if state else {}
     elif isinstance(config, str) and config.startswith(STANDIN):
         recipe = files("mmevol_train.standins") / "weights" / config.removeprefix(STANDIN) / "recipe.json"
@@ -130,8 +135,11 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
     return {name: state for key, part in parts for name, state in external_files(part, str(key)).items()}
 
 
-def _state(path: Path) -> list[Any]:
-    """Size and time of a file, or name, size and time of a folder's data files; empty where there is neither."""
+def _state(path: Path, *, whole: bool = False) -> list[Any]:
+    """Size and time of a file, or name, size and time of a folder's data files; empty where there is neither.
+
+    `whole`: and of all Parquet files below it.
+    """
     if path.is_file():
         return [path.stat().st_size, path.stat().st_mtime_ns]
     if not path.is_dir():
@@ -143,6 +151,8 @@ def _state(path: Path) -> list[Any]:
         entries = list(islice(folder.iterdir(), MOST_ENTRIES + 1))
         if len(entries) <= MOST_ENTRIES:
             found += sorted(file for file in entries if file.suffix in _DATA and file.is_file())
+    if whole:
+        found = sorted({*found, *path.rglob("*.parquet")})
     states = [(file, file.stat()) for file in found]
     return [[str(file.relative_to(path)), state.st_size, state.st_mtime_ns] for file, state in states]
 
