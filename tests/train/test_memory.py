@@ -21,8 +21,9 @@ from mmevol_experiment.compose import compose
 from mmevol_experiment.training_plan import PAPER_ROWS, global_batch
 from mmevol_train.backbone import build
 from mmevol_train.config import FinetuneConfig, PretrainConfig
-from mmevol_train.memory import largest_picture, need, projector, shapes
+from mmevol_train.memory import largest_picture, need
 from mmevol_train.parts import BackboneConfig
+from mmevol_train.shapes import Language, Vision, projector, shapes
 
 PUBLISHED = {  # parameters that the model cards' safetensors say
     "qwen2_0_5b": 494_032_768, "qwen2_1_5b": 1_543_714_304, "qwen2_7b": 7_615_616_512,
@@ -102,6 +103,51 @@ def test_what_is_frozen_needs_no_optimizer():
     config = stage("pretrain")
     language, tower = shapes(config.backbone)
     assert need(config, language, tower, 1).optimizer == 12 * projector(language, tower)
+
+
+# Language model: matrices of a layer 4x4 + 4x2 + 4x2 + 4x4 = 48 and 3 x 4x8 = 96, of both 288; with norms
+# 2 x 2 x 4 + 4 = 20 and embeddings 2 x 10 x 4 = 80: 388. Tower: 4 x (2x2 + 2) + 2x4 + 4 + 4x2 + 2 + norms 2 x 4 = 54,
+# patches 3 x 2x2 x 2 = 24, class token 2, places 5 x 2 = 10, norms 8: 98. Projector: 2x4 + 4 + 4x4 + 4 + 4 = 36.
+SMALL = Language(4, 8, 2, 2, 1, 10, tie_word_embeddings=False, head_dim=2, attention_bias=False)
+SMALL_TOWER = Vision(2, 4, 1, 1, image_size=4, patch_size=2)
+
+
+def states(found):
+    return found.weights, found.gradients, found.optimizer, found.host
+
+
+def test_qlora_keeps_the_matrices_in_four_bits_and_their_scales():
+    # adapters of rank 1: a layer (4+4) + (4+2) + (4+2) + (4+4) + 3 x (4+8) = 64, so 128; P = 388 + 98 + 36 + 128 = 650
+    # G = 98 + 36 + 128 = 262; NF4: 288 / 2 + 288 / 64 + 4 x 288 / 16384 = 144 + 4.5 + 0.0703125; the others 650 - 288
+    four = 148.5703125
+    one = stage("finetune", "train@finetune=finetune_qlora", "finetune.lora.rank=1", "engine=single")
+    assert states(need(one, SMALL, SMALL_TOWER, 1)) == (6 * 362 + four, 4 * 262, 8 * 262, 0)
+    two = stage("finetune", "train@finetune=finetune_qlora", "finetune.lora.rank=1", "engine=deepspeed_zero2")
+    assert states(need(two, SMALL, SMALL_TOWER, 2)) == (2 * 362 + four, 262, 12 * 131, 0)
+
+
+def test_seven_billion_parameters_in_four_bits_fit_a_gpu_that_cannot_hold_them_whole():
+    """QLoRA's storage: 0.5 + 0.127 / 8 bytes a matrix weight (arXiv 2305.14314)."""
+    four, whole = (stage("finetune", f"train@finetune=finetune_{name}", "engine=single") for name in ("qlora", "lora"))
+    language, tower = shapes(four.backbone)
+    saved = need(whole, language, tower, 1).weights - need(four, language, tower, 1).weights
+    assert saved == pytest.approx(language.matrices * (6 - 0.5 - 0.127 / 8), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # P = G = 388 + 98 + 36 = 522, two ranks: host 2 x 522 / 2 weights, (2 + 12 + 4) x 522 / 2 for AdamW
+        ([], (2 * 522, 0, 0, 261 * (2 + 2 + 12 + 4))),
+        (["engine.deepspeed.zero_optimization.stage3_max_live_parameters=100"], (200, 0, 0, 261 * 20)),
+        (["engine.deepspeed.zero_optimization.offload_param=null"], (2 * 261, 0, 0, 261 * 18)),
+        (["engine.deepspeed.zero_optimization.offload_optimizer=null"], (2 * 522, 2 * 261, 12 * 261, 2 * 261)),
+        (["engine.deepspeed.zero_optimization.offload_optimizer.device=nvme"], (2 * 522, 0, 0, 2 * 261)),
+    ],
+)
+def test_what_is_offloaded_is_in_host_memory(changes, expected):
+    config = stage("finetune", "engine=deepspeed_zero3_offload", *changes)
+    assert states(need(config, SMALL, SMALL_TOWER, 2)) == expected
 
 
 def test_the_largest_picture_fills_its_grid():

@@ -32,7 +32,8 @@ def training_lines(experiment: Experiment) -> list[str]:
 
 def _stage(stage: str, values: Any, gpus: int) -> Iterator[str]:
     from mmevol_train.config import FinetuneConfig, PretrainConfig
-    from mmevol_train.memory import largest_picture, need, projector, shapes
+    from mmevol_train.memory import largest_picture, need
+    from mmevol_train.shapes import projector, shapes
 
     config = fit(PretrainConfig if stage == "pretrain" else FinetuneConfig, values, stage)
     language, tower = shapes(config.backbone)
@@ -54,8 +55,9 @@ def _stage(stage: str, values: Any, gpus: int) -> Iterator[str]:
     shares = ", ".join(
         f"{name} {getattr(wanted, name) / GIB:.1f}" for name in ("weights", "gradients", "optimizer", "activations")
     )
+    host = f", and {wanted.host / GIB:.0f} GiB of host memory for each" if wanted.host else ""
     yield (
-        f"{stage}: about {wanted.total / GIB:.0f} GiB a GPU with {config.engine.name} on {ranks} ({shares}); "
+        f"{stage}: about {wanted.total / GIB:.0f} GiB a GPU with {config.engine.name} on {ranks} ({shares}){host}; "
         f"formulas in mmevol_train/memory.py{_verdict(wanted)}"
     )
 

@@ -10,6 +10,16 @@ engines float32 weights and gradients under autocast):
     single, ddp       4 P (+ 2 P)    4 G            8 G        (+ 2 P: autocast keeps bfloat16 copies)
     fsdp2             4 P / N        4 G / N        8 G / N
 
+QLoRA keeps the Q weights of the language model's matrices in NF4, whole on every rank, and only P - Q as above: 4 bits
+and, for every 64 of them, a scale of 8 bits, 256 of which share a float32 (arXiv 2305.14314, section 3: 0.127 bits).
+
+DeepSpeed's offload moves to host memory, of which every rank then needs as much:
+
+    offload_optimizer   gradients and optimizer as above, and 4 G / N: the float32 gradients that AdamW reads there
+    offload_param       2 P / N; on the GPU are the weights gathered for use, 2 times stage3_max_live_parameters at most
+
+With `nvme` instead of `cpu` neither memory holds them.
+
 Activations of a micro-batch with T tokens, S of them supervised, V views, in bfloat16, language model of width h with
 inner width i, L layers, v words, tower of width w with C patches and L_v layers:
 
@@ -23,143 +33,40 @@ The sum is an estimate for planning; buffers of the engine, fragments and CUDA i
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mmevol_core.errors import UserError
 from mmevol_train.anyres import grid
-from mmevol_train.parts import BackboneConfig, locate
+from mmevol_train.parts import BackboneConfig
+from mmevol_train.shapes import Language, Vision, projector
 
-SHAPES = Path(__file__).parent / "shapes.json"
 SUPERVISED = 1 / 3  # of a row's tokens, assumed for the logits
 WITHOUT_CHECKPOINTING = 16
 MARGIN = 1.1
-
-
-@dataclass(frozen=True)
-class Language:
-    """Sizes of a language model."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    vocab_size: int
-    tie_word_embeddings: bool
-    head_dim: int
-    attention_bias: bool
-
-    @property
-    def parameters(self) -> int:
-        """Weights of a Llama-like model: grouped attention, gated MLP, two norms a layer."""
-        h, wide = self.hidden_size, self.head_dim * (self.num_attention_heads + 2 * self.num_key_value_heads)
-        attention = h * wide + self.attention_bias * wide + self.head_dim * self.num_attention_heads * h
-        layer = attention + 3 * h * self.intermediate_size + 2 * h
-        embeddings = self.vocab_size * h * (1 if self.tie_word_embeddings else 2)
-        return self.num_hidden_layers * layer + h + embeddings
-
-
-@dataclass(frozen=True)
-class Vision:
-    """Sizes of a CLIP tower."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    image_size: int
-    patch_size: int
-
-    @property
-    def places(self) -> int:
-        """Patches and the class token."""
-        return (self.image_size // self.patch_size) ** 2 + 1
-
-    @property
-    def parameters(self) -> int:
-        """Weights of the tower."""
-        w, i = self.hidden_size, self.intermediate_size
-        layer = 4 * (w * w + w) + 2 * w * i + i + w + 4 * w
-        return self.num_hidden_layers * layer + 3 * self.patch_size**2 * w + w + self.places * w + 4 * w
+NF4 = 4 / 8 + 1 / 64 + 4 / (64 * 256)  # bytes a weight
+MAX_LIVE = 10**9  # DeepSpeed's default of stage3_max_live_parameters
+SHARED = ("deepspeed_zero2", "deepspeed_zero3", "fsdp2")  # engines whose ranks share gradients and optimizer
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes on one GPU."""
+    """Bytes on one GPU, and of host memory for its process."""
 
     weights: float
     gradients: float
     optimizer: float
     activations: float
+    host: float = 0.0
 
     @property
     def total(self) -> float:
-        """All of it, without the margin."""
+        """All of it on the GPU, without the margin."""
         return self.weights + self.gradients + self.optimizer + self.activations
 
     def fits(self, capacity: float) -> bool:
         """Whether a GPU of that many bytes holds it with a tenth to spare."""
         return self.total * MARGIN <= capacity
-
-
-def shapes(backbone: BackboneConfig) -> tuple[Language, Vision]:
-    """Sizes of a backbone's parts: from their folders, the hub's cache, or the list of known ids.
-
-    Raises:
-        UserError: when a part's shape is known nowhere, or its sizes do not fit each other.
-    """
-    text, vision = _stored(backbone.language_model), _stored(backbone.vision_tower)
-    text, vision = text.get("text_config", text), vision.get("vision_config", vision)
-    heads = text["num_attention_heads"]
-    text = {
-        "num_key_value_heads": heads, "tie_word_embeddings": False, "head_dim": text["hidden_size"] // heads,
-        "attention_bias": text.get("model_type") == "qwen2", **{k: v for k, v in text.items() if v is not None},
-    }  # fmt: skip
-    try:
-        language = Language(**{name: text[name] for name in Language.__dataclass_fields__})
-        tower = Vision(**{name: vision[name] for name in Vision.__dataclass_fields__})
-    except KeyError as error:
-        raise UserError(f"backbone {backbone.name}: no {error} among the sizes of its parts") from error
-    _check(backbone, language, tower)
-    return language, tower
-
-
-def _stored(identifier: str) -> dict[str, Any]:
-    file = Path(locate(identifier)) / "config.json"
-    if file.is_file():
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    known = json.loads(SHAPES.read_text(encoding="utf-8"))
-    if identifier in known:
-        return dict(known[identifier])
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(identifier, "config.json")
-    if isinstance(cached, str):
-        return dict(json.loads(Path(cached).read_text(encoding="utf-8")))
-    raise UserError(f"the shape of {identifier} is not known here: hf download {identifier} config.json")
-
-
-def _check(backbone: BackboneConfig, language: Language, tower: Vision) -> None:
-    where = f"backbone {backbone.name}"
-    if language.num_attention_heads % language.num_key_value_heads:
-        raise UserError(
-            f"{where}: {language.num_attention_heads} heads cannot share {language.num_key_value_heads} keys"
-        )
-    if (tower.image_size, tower.patch_size) != backbone.tower_geometry():
-        raise UserError(
-            f"{where}: {backbone.vision_tower} has tile={tower.image_size} and patch={tower.patch_size}; correct them"
-        )
-    if any(side % tower.image_size for pair in backbone.pinpoints for side in pair):
-        raise UserError(f"{where}: pinpoints must be multiples of the tower's {tower.image_size} pixels")
-
-
-def projector(language: Language, tower: Vision) -> int:
-    """Weights of the two linear layers and image_newline."""
-    w, h = tower.hidden_size, language.hidden_size
-    return w * h + h + h * h + h + h
 
 
 def largest_picture(backbone: BackboneConfig) -> tuple[int, int]:
@@ -176,14 +83,31 @@ def need(config: Any, language: Language, tower: Vision, ranks: int) -> Need:
     learned += config.train_language_model * (adapter or language.parameters)
     total = language.parameters + tower.parameters + projector(language, tower) + adapter
     engine, ranks = config.engine.name, max(ranks, 1)
-    whole, split = total, ranks if engine in ("deepspeed_zero2", "deepspeed_zero3", "fsdp2") else 1
-    weights = whole / (ranks if engine in ("deepspeed_zero3", "fsdp2") else 1)
+    packed = language.matrices if config.lora and config.lora.four_bit else 0
+    weights = (total - packed) / (ranks if engine in ("deepspeed_zero3", "fsdp2") else 1)
+    learned /= ranks if engine in SHARED else 1
+    activations = _activations(config, language, tower)
     if engine.startswith("deepspeed"):
-        parts = (2 * weights, 2 * learned / split, 12 * learned / split)
-    else:
-        copies = 2 if config.dtype == "bfloat16" and engine != "fsdp2" else 0
-        parts = ((4 + copies) * weights, 4 * learned / split, 8 * learned / split)
-    return Need(*parts, activations=_activations(config, language, tower))
+        zero = config.engine.deepspeed.get("zero_optimization", {})
+        return _offloaded(
+            zero, Need(2 * weights + NF4 * packed, 2 * learned, 12 * learned, activations), total, learned
+        )
+    copies = 2 if config.dtype == "bfloat16" and engine != "fsdp2" else 0
+    return Need((4 + copies) * weights + NF4 * packed, 4 * learned, 8 * learned, activations)
+
+
+def _offloaded(zero: Mapping[str, Any], found: Need, total: int, learned: float) -> Need:
+    """What is left on the GPU of `found`, and what moves to host memory: of `total` weights and a rank's `learned`."""
+    optimizer, weights = (
+        (zero.get(part) or {}).get("device", "none") for part in ("offload_optimizer", "offload_param")
+    )
+    if optimizer != "none":
+        kept = (found.gradients + found.optimizer + 4 * learned) if optimizer == "cpu" else 0.0
+        found = replace(found, gradients=0.0, optimizer=0.0, host=kept)
+    if weights != "none":
+        live = 2.0 * min(total, int(zero.get("stage3_max_live_parameters", MAX_LIVE)))
+        found = replace(found, weights=live, host=found.host + found.weights * (weights == "cpu"))
+    return found
 
 
 def _activations(config: Any, language: Language, tower: Vision) -> float:
