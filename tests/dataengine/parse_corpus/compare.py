@@ -1,5 +1,5 @@
 # ruff: noqa: E402, I001 - the paths come first
-"""Tables of parsers on the five corpora; run it from the root of the repository."""
+"""Tables of parsers on the six corpora; run it from the root of the repository."""
 
 import json
 import sys
@@ -12,8 +12,10 @@ import fourth
 import json_repair
 import parse_corpus_adversarial_values as adversarial
 import parse_corpus_cases as corpus
+import sixth
 import third
 from mmevol_dataengine.parse import parse_reply
+from third_items import Case
 
 
 def loads(raw, kind):
@@ -70,6 +72,8 @@ def main():
     table("third corpus, written without looking at it", third.cases())
     table("fourth corpus, spoiled at random", fourth.cases())
     table("fifth corpus, keys twice, lost brackets, remarks", fifth.cases())
+    replies = [Case("", "qas", raw, (expected,)) for raw, expected in sixth.cases()]
+    table("sixth corpus, backslashes and marked drafts", replies)
 
 
 if __name__ == "__main__":
