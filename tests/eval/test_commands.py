@@ -29,7 +29,8 @@ def folder(tmp_path_factory):
     write_jsonl(root / "number.jsonl", [{"index": "0", "prediction": 1}])
     (root / "broken.jsonl").write_text('{"index": 0, "prediction": "A"}\nnot json\n')
     (root / "bytes.jsonl").write_bytes(b"\xff\xfe\n")
-    (root / "dead.yaml").write_text(json.dumps({"base_url": "http://127.0.0.1:9/v1", "model": "m", "max_attempts": 1}))
+    for name in ("dead.yaml", "judge_of_ours"):
+        (root / name).write_text(json.dumps({"base_url": "http://127.0.0.1:9/v1", "model": "m", "max_attempts": 1}))
     (root / "MMStar.tsv").symlink_to(data)
     return root
 
@@ -65,6 +66,10 @@ def refused(words, monkeypatch, capsys):
         ({"--judge": "nowhere.yaml"}, "valid: none, scripted"),
         ({"--judge": "replay:nowhere.jsonl"}, "file not found"),
         ({"--cache": "verdicts.sqlite"}, "--judge is none: leave it out"),
+        ({"--cache": "verdicts.sqlite", "--judge": "judge_of_ours"}, "127.0.0.1:9"),  # an endpoint, whatever its name
+        ({"--cache": "verdicts.sqlite", "--backend": "vlmeval"}, "leave out --cache"),
+        ({"--environment": "elsewhere"}, "leave it out, or use --backend vlmeval"),
+        ({"--backend": "vlmeval", "--environment": "elsewhere"}, "elsewhere/bin/python does not exist"),
     ],
 )
 def test_score_refuses_what_it_cannot_take(folder, changed, message, monkeypatch, capsys):

@@ -43,7 +43,8 @@ def score_file(
         cache: SQLite file of verdicts that several runs share; None: what is beside `out` alone.
 
     Raises:
-        UserError: unknown benchmark or protocol, unreadable data, or predictions that do not match the items.
+        UserError: unknown benchmark or protocol, unreadable data, predictions that do not match the items, or a
+            `cache` for a judge that is no endpoint.
     """
     rules_of = find(benchmark)
     if not data.exists():
@@ -75,6 +76,8 @@ def score_file(
 def _referee(judge: str, out: Path, cache: Path | None) -> Iterator[Judge | None]:
     """The judge, closed in the end."""
     referee = judge_from(judge, out.with_suffix(".judge.sqlite"), cache)
+    if cache and not isinstance(referee, ChatJudge):
+        raise UserError(f"--cache keeps what a judge behind an endpoint says, and --judge is {judge}: leave it out")
     try:
         yield referee
     finally:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from mmevol_core.config import fit
 from mmevol_core.errors import UserError, unknown
 from mmevol_experiment.cli.outputs import check_out
 
-if TYPE_CHECKING:
-    from mmevol_eval.backends.known import OfficialConfig
+BACKENDS = ("own", "vlmeval")
+ENVIRONMENT = Path(".venv-vlmeval")  # where `make vlmeval-env` puts the official package
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,13 +38,15 @@ def predict(
 ) -> None:
     """Answer a benchmark with one model; `mmevol score` reads what it writes."""
     from mmevol_eval.benchmarks import find
+    from mmevol_eval.predict import model_of
     from mmevol_eval.predict import predict as answer
     from mmevol_eval.settings import OF_CHECKPOINTS, EvaluateConfig
 
     check_out(out, data)
     name = find(benchmark).name
     own: dict[str, Any] = {key: context.params[key] for key in OF_CHECKPOINTS}
-    if _served(model):
+    _, endpoint = model_of(model)
+    if endpoint is not None:
         typed = [key for key in own if _typed(context, key)]
         if typed:
             raise UserError(
@@ -61,6 +62,7 @@ def predict(
 
 
 def score(
+    context: typer.Context,
     benchmark: str,
     data: Annotated[Path, typer.Option(help="official TSV, or folder with official files")],
     predictions: Annotated[Path, typer.Option(help='lines {"index", "prediction"}')],
@@ -69,23 +71,27 @@ def score(
     judge: Annotated[str, typer.Option(help="none, replay:FILE.jsonl or a judge's YAML")] = "none",
     cache: Annotated[Path | None, typer.Option(help="SQLite file of verdicts shared with other runs")] = None,
     backend: Annotated[str, typer.Option(help="own, or vlmeval: the official package (`make vlmeval-env`)")] = "own",
+    environment: Annotated[Path, typer.Option(help="of --backend vlmeval: made by `make vlmeval-env`")] = ENVIRONMENT,
 ) -> None:
     """Scores as a pure function of stored predictions."""
+    from mmevol_eval.accounting import notes
+    from mmevol_eval.backends.known import OfficialConfig
+    from mmevol_eval.backends.vlmeval import score_official
     from mmevol_eval.score import score_file
 
-    from mmevol_eval.accounting import notes
-
     check_out(out, predictions, data)
-    if cache and not judge.endswith((".yaml", ".yml")):
-        raise UserError(f"--cache keeps what a judge behind an endpoint says, and --judge is {judge}: leave it out")
+    if backend not in BACKENDS:
+        raise unknown("backend", backend, BACKENDS)
     if backend == "own":
+        if _typed(context, "environment"):
+            raise UserError("--environment is the official package's: leave it out, or use --backend vlmeval")
         result = score_file(benchmark, data, predictions, out, protocol, judge, cache)
-    elif protocol:
-        raise UserError(f"--backend {backend} has its own rules; leave out --protocol, or use --backend own")
+    elif protocol or cache:
+        own = "rules; leave out --protocol" if protocol else "parsers and asks no judge; leave out --cache"
+        raise UserError(f"--backend {backend} has its own {own}, or use --backend own")
     else:
-        from mmevol_eval.backends.vlmeval import score_official
-
-        result = score_official(benchmark, data, predictions, out, judge, _backend(backend))
+        config = OfficialConfig(environment=environment)
+        result = score_official(benchmark, data, predictions, out, judge, config)
     headline = result["headline"]
     for note in notes(result, benchmark, predictions):
         print(note)
@@ -100,7 +106,7 @@ def official(
     benchmarks: Annotated[Path, typer.Option(help="folder with the benchmarks' TSVs")],
     out: Annotated[Path, typer.Option(help="folder for scores.json and the predictions")],
     suite: Annotated[str, typer.Option(help="a file of conf/suite")] = "opencompass9",
-    environment: Annotated[Path, typer.Option(help="made by `make vlmeval-env`")] = Path(".venv-vlmeval"),
+    environment: Annotated[Path, typer.Option(help="made by `make vlmeval-env`")] = ENVIRONMENT,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="longest answer")] = 20,
     beams: Annotated[int, typer.Option(min=1, help="3 as MMEvol, 1 greedy")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "cpu",
@@ -118,22 +124,6 @@ def official(
         headline, seconds = result["headline"], result["seconds"]["wall_s"]
         print(f"{name} {headline['name']}: {headline['value']:.2f} {headline['unit']}, {seconds:.0f} s")
     print(f"protocol of ms-vlmeval; {out / 'scores.json'}")
-
-
-def _backend(name: str) -> OfficialConfig:
-    """A file of conf/backend."""
-    from mmevol_eval.backends.known import OfficialConfig
-    from mmevol_experiment.compose import choices, compose
-
-    if name not in choices("backend"):
-        raise unknown("backend", name, ["own", *choices("backend")])
-    values = compose([f"backend={name}", "name=score"])["evaluate"]["backend"]
-    return fit(OfficialConfig, values, f"backend ({name})")
-
-
-def _served(model: str) -> bool:
-    """Whether a model is behind an endpoint."""
-    return model.startswith(("http://", "https://")) or Path(model).suffix in {".yaml", ".yml"}
 
 
 def _typed(context: typer.Context, option: str) -> bool:
