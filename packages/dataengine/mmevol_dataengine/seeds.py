@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_jsonl
 from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import QA, Box, Sample, Step, Text, from_dict, qa_id, sample_id
 from mmevol_dataengine.readers.conversations import from_conversations
-from mmevol_dataengine.readers.values import MARK, BadRow, images_of, list_of, text_of
+from mmevol_dataengine.readers.values import MARK, BadRow, images_of, list_of, names_of, printable, text_of
 from mmevol_dataengine.vocabulary import normal_format, normal_skill
 
 BOX_SLACK = 1e-3  # boxes in public files are rounded to three decimals and may pass the edge by that much
@@ -75,12 +77,13 @@ def convert(
     seen: Counter[str] = Counter()
     used: set[str] = set()
     for number, row in enumerate(rows, start=1):
-        own = str(row.get("id", "")) if isinstance(row, dict) else ""
+        own = printable(str(row.get("id", ""))) if isinstance(row, dict) else ""
         noted: list[str] = []
         try:
             if not isinstance(row, dict):
                 raise BadRow("not_an_object", f"a {type(row).__name__} instead of a record")
             sample = one(row, noted)
+            _check_writable(sample)
         except BadRow as bad:
             yield Failure(number, own, bad.reason, bad.detail)
             continue
@@ -94,6 +97,13 @@ def convert(
         if noted and changes is not None:
             changes[number] = tuple(noted)
         yield _identified(sample, identity)
+
+
+def _check_writable(sample: Sample) -> None:
+    try:
+        orjson.dumps(sample)
+    except TypeError as error:  # half of a surrogate pair, which JSON files may hold
+        raise BadRow("not_unicode", str(error)) from error
 
 
 def _identified(sample: Sample, identity: str) -> Sample:
@@ -133,8 +143,8 @@ def from_mmevol(row: dict[str, Any], captions_alone: bool = False) -> Sample:
         ocr=tuple(
             Text(text=text_of(entry, "text"), xyxy=_xyxy(entry.get("bbox"), "ocr")) for entry in list_of(row, "ocr")
         ),
-        topic=str(row.get("topic_name") or ""),
-        source=str(row.get("source") or "mmevol_seed"),
+        topic=text_of(row, "topic_name"),
+        source=text_of(row, "source") or "mmevol_seed",
         rounds=(tuple(_item(item) for item in items),),
     )
 
@@ -148,14 +158,14 @@ def _item(value: Any) -> QA:
         id="",
         question=question,
         answer=answer,
-        objects=tuple(str(name) for name in list_of(value, "objects")),
-        skills=tuple(dict.fromkeys(normal_skill(str(name)) for name in list_of(value, "skills"))),
-        format=normal_format(str(value.get("format") or "")),
+        objects=tuple(names_of(value, "objects")),
+        skills=tuple(dict.fromkeys(normal_skill(name) for name in names_of(value, "skills"))),
+        format=normal_format(text_of(value, "format")),
         steps=tuple(
             Step(manipulation=text_of(step, "manipulation"), description=text_of(step, "description"))
             for step in list_of(value, "steps")
         ),
-        image_position=str(value.get("image_position") or "single"),
+        image_position=text_of(value, "image_position") or "single",
     )
 
 
@@ -192,8 +202,8 @@ def _check_unmarked(question: str, answer: str) -> None:
 def _box(entry: Any) -> Box:
     label = text_of(entry, "label")
     corners = _xyxy(entry.get("bbox"), label)
-    if corners is None:
-        raise BadRow("box_malformed", f"{label!r} has no corners")
+    if corners is None or not label:
+        raise BadRow("box_malformed", f"{label!r}: a box needs a label and its corners")
     return Box(label=label, xyxy=corners)
 
 
@@ -202,8 +212,8 @@ def _xyxy(value: Any, label: str) -> tuple[float, float, float, float] | None:
     if value is None:
         return None
     try:
-        left, top, right, bottom = map(float, value)
-    except (TypeError, ValueError) as error:
+        left, top, right, bottom = map(float, value if isinstance(value, list | tuple) else ())
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRow("box_malformed", f"{label!r}: {str(value)[:60]}") from error
     low, high = -BOX_SLACK, 1 + BOX_SLACK
     if not (low <= left <= high and low <= top <= high and low <= right <= high and low <= bottom <= high):  # nor NaN

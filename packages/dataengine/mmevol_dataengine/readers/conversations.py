@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmevol_core.sample import QA, Sample
-from mmevol_dataengine.readers.values import MARK, BadRow, images_of, list_of, text_of
+from mmevol_dataengine.readers.values import MARK, BadRow, check_unicode, images_of, list_of, plain_text, text_of
 
 _ROLES = {"user": "human", "assistant": "gpt", "model": "gpt", "chatgpt": "gpt", "bot": "gpt"}
 _LEADING = re.compile(rf"\A(?:\s*{MARK})+\s*")
@@ -53,6 +53,7 @@ def talk_of(row: dict[str, Any]) -> Talk:
     if not all(text.replace(MARK, "").strip() for text in texts):
         raise BadRow("no_questions", "a turn is empty")
     images = images_of(row)
+    check_unicode([*texts, *images, system or ""])
     _check_marks(texts, system or "", len(images))
     return Talk(images, tuple(texts), system, () if unanswered is None else ("last_question_dropped",))
 
@@ -85,7 +86,7 @@ def from_conversations(row: dict[str, Any], noted: list[str]) -> Sample:
     texts = [first, *talk.turns[1:]]
     items = tuple(QA(id="", question=texts[at], answer=texts[at + 1]) for at in range(0, len(texts), 2))
     noted += changes
-    return Sample(id="", images=talk.images, source=str(row.get("source") or "llava"), rounds=(items,))
+    return Sample(id="", images=talk.images, source=text_of(row, "source") or "llava", rounds=(items,))
 
 
 def _unmarked(question: str, changes: list[str]) -> str:
@@ -134,7 +135,7 @@ def _turns(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _part(part: Any) -> str:
     """A part of a content as text: a picture is a mark; BadRow for what is neither."""
     if not isinstance(part, dict):
-        return "" if part is None else str(part)
+        return plain_text(part, "a content")
     if "image" in str(part.get("type", "")):
         return MARK
     if "text" not in part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 MARK = "<image>"  # stands in a conversation's text where a picture is shown
@@ -11,8 +12,8 @@ class BadRow(Exception):  # noqa: N818 - a row's failure, not a defect
     """A row that cannot be used; `reason` is a name to count, `detail` is for a person."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail = reason, printable(detail)
+        super().__init__(f"{reason}: {self.detail}")
 
 
 def list_of(row: Any, key: str) -> list[Any]:
@@ -26,11 +27,42 @@ def list_of(row: Any, key: str) -> list[Any]:
 
 
 def text_of(row: Any, key: str) -> str:
-    """The text under a key without outer blanks, "" where there is none; BadRow when `row` is no object."""
+    """The text under a key without outer blanks, a number as it is written, "" where there is none.
+
+    Raises:
+        BadRow: `row` is no object, or the value is a list, an object or a truth value, which no text stands for.
+    """
     if not isinstance(row, dict):
         raise BadRow("does_not_fit", f"{str(row)[:40]!r} is not an object with {key!r}")
-    value = row.get(key)
-    return "" if value is None else str(value).strip()
+    return plain_text(row.get(key), key)
+
+
+def plain_text(value: Any, key: str) -> str:
+    """A value as text, see `text_of`; `key` names it in the failure."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRow("does_not_fit", f"{key} is a {type(value).__name__}, not a text: {str(value)[:40]}")
+    return str(value).strip()
+
+
+def names_of(row: Any, key: str) -> list[str]:
+    """The texts of the list under a key, empty ones left out; BadRow when one is no text."""
+    return [name for name in (plain_text(value, key) for value in list_of(row, key)) if name]
+
+
+def printable(text: str) -> str:
+    """The text with halves of surrogate pairs written as escapes: JSON may hold them, files and terminals may not."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def check_unicode(texts: Iterable[str]) -> None:
+    """BadRow when a text holds half of a surrogate pair, which is no character and cannot be written."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadRow("not_unicode", f"half of a surrogate pair in {printable(text)[:60]!r}") from error
 
 
 def images_of(row: dict[str, Any]) -> tuple[str, ...]:
