@@ -51,7 +51,12 @@ class EvaluateConfig(Config):
     @model_validator(mode="after")
     def _the_official_package_can_do_it(self) -> EvaluateConfig:
         if self.backend is not None:
-            known.check(self, self.backend)
+            wanted = known.Wanted(
+                benchmarks={name: self._filled(name) for name in self.names},
+                served=self.model is not None,
+                **{key: getattr(self, key) for key in ("blind", "probes", "processes", "max_new_tokens")},
+            )
+            known.check(self.backend, wanted)
         return self
 
     @model_validator(mode="after")
@@ -70,8 +75,12 @@ class EvaluateConfig(Config):
         return self
 
     def of(self, name: str) -> BenchmarkSettings:
-        """The settings of one benchmark, each filled from those for all."""
+        """The settings of one benchmark, each filled from those for all; the official package has rules of its own."""
+        filled = self._filled(name)
+        return filled if self.backend is None else filled.model_copy(update={"rules": VLMEVALKIT_02RC1})
+
+    def _filled(self, name: str) -> BenchmarkSettings:
         own = self.settings.get(name, BenchmarkSettings())
         common = ("prompts", "rules", "judge", "max_new_tokens")
         filled = {key: getattr(self, key) for key in common if getattr(own, key) is None}
-        return own.model_copy(update=filled if self.backend is None else filled | {"rules": VLMEVALKIT_02RC1})
+        return own.model_copy(update=filled)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError, unknown
-from mmevol_eval.benchmark import VLMEVALKIT, VLMEVALKIT_02RC1, Benchmark
+from mmevol_eval.benchmark import VLMEVALKIT, VLMEVALKIT_02RC1, Benchmark, BenchmarkSettings
 from mmevol_eval.benchmarks import find
-
-if TYPE_CHECKING:
-    from mmevol_eval.settings import EvaluateConfig
 
 RULES = f"{VLMEVALKIT_02RC1} (official package)"
 NOT_OURS = "the official package"  # begins every refusal
@@ -70,36 +67,49 @@ def official(benchmark: str) -> tuple[Benchmark, str]:
     return rules, exact if several and exact else OFFICIAL[rules.name]
 
 
-def check(config: EvaluateConfig, backend: OfficialConfig) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an evaluation would have the package do: `benchmarks` with all their settings, and what holds for all."""
+
+    benchmarks: Mapping[str, BenchmarkSettings]
+    served: bool  # the model is behind an endpoint
+    blind: bool
+    probes: bool
+    processes: int
+    max_new_tokens: int
+
+
+def check(backend: OfficialConfig, wanted: Wanted) -> None:
     """Refuse what the package lacks, and what it would ignore.
 
     Raises:
         UserError: naming the first such thing and what to set instead.
     """
-    lacking = [name for name in config.names if find(name).name not in OFFICIAL]
+    names = wanted.benchmarks
+    lacking = [name for name in names if find(name).name not in OFFICIAL]
     if lacking:
-        rest = ",".join(name for name in config.names if name not in lacking and not find(name).needs_judge)
+        rest = ",".join(name for name in names if name not in lacking and not find(name).needs_judge)
         instead = f"choose suite=opencompass9, or evaluate.names=[{rest}]" if rest else "choose suite=opencompass9"
         raise UserError(f"{NOT_OURS} does not have {', '.join(lacking)}; {instead}")
-    clash = next(_clashes(config, backend), None)
+    clash = next(_clashes(backend, wanted), None)
     if clash:
         raise UserError(f"{NOT_OURS} {clash}")
 
 
-def _clashes(config: EvaluateConfig, backend: OfficialConfig) -> Iterator[str]:
+def _clashes(backend: OfficialConfig, wanted: Wanted) -> Iterator[str]:
     """What cannot be had together with the package, as the rest of a sentence about it."""
-    if backend.asks and config.model is not None:
+    if backend.asks and wanted.served:
         yield "asks checkpoints; for an endpoint choose backend=vlmeval_scores"
-    for name in config.names:
-        yield from _judge_clashes(name, config.of(name).judge or "none", backend)
-        yield from _settings_clashes(name, config, backend)
+    for name, settings in wanted.benchmarks.items():
+        yield from _judge_clashes(name, settings.judge or "none", backend)
+        yield from _settings_clashes(name, settings, backend, wanted.max_new_tokens)
     if not backend.asks:
         return
-    if config.blind or config.probes:
-        key = "blind" if config.blind else "probes"
+    if wanted.blind or wanted.probes:
+        key = "blind" if wanted.blind else "probes"
         yield f"asks the benchmarks as they are; set evaluate.{key}=false, or choose backend=vlmeval_scores"
-    if config.processes != 1:
-        yield f"asks in one process; set evaluate.processes=1 (it is {config.processes})"
+    if wanted.processes != 1:
+        yield f"asks in one process; set evaluate.processes=1 (it is {wanted.processes})"
 
 
 def _judge_clashes(name: str, judge: str, backend: OfficialConfig) -> Iterator[str]:
@@ -112,14 +122,12 @@ def _judge_clashes(name: str, judge: str, backend: OfficialConfig) -> Iterator[s
         yield f"takes a judge that is none or replay:FILE.jsonl, got {judge!r} for {name}"
 
 
-def _settings_clashes(name: str, config: EvaluateConfig, backend: OfficialConfig) -> Iterator[str]:
-    settings = config.of(name)
+def _settings_clashes(name: str, settings: BenchmarkSettings, backend: OfficialConfig, longest: int) -> Iterator[str]:
     if settings.limit is not None:
         yield f"reads whole files; leave out the limit of {name}"
-    rules = (config.settings[name].rules if name in config.settings else None) or config.rules
-    if rules not in (None, VLMEVALKIT_02RC1):
-        yield f"has rules of its own, {VLMEVALKIT_02RC1}; leave out the rules {rules!r} of {name}"
+    if settings.rules not in (None, VLMEVALKIT_02RC1):
+        yield f"has rules of its own, {VLMEVALKIT_02RC1}; leave out the rules {settings.rules!r} of {name}"
     if backend.asks and settings.prompts != VLMEVALKIT:
         yield f"has prompts of its own; leave out the prompts {settings.prompts!r} of {name}"
-    if backend.asks and settings.max_new_tokens != config.max_new_tokens:
+    if backend.asks and settings.max_new_tokens != longest:
         yield f"asks all with one max_new_tokens; leave out that of {name}"
