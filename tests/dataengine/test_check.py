@@ -1,6 +1,7 @@
 """The check of a picture tree: every kind of damage is named under its folder, and quarantine keeps it out."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -72,6 +73,16 @@ def test_a_linked_folder_is_looked_at_once_and_what_lies_outside_is_named(tree, 
     report = check_tree(tree)
     assert report.folders["linked"].bad == {"outside_root": 1}  # no reader would open it either
     assert sum(folder.pictures for folder in report.folders.values()) == 16
+
+
+def test_names_that_are_no_unicode_are_written_with_escapes(tree, tmp_path):
+    (tree / "sam" / os.fsdecode(b"b\xffad.png")).write_text("no picture")
+    (tmp_path / "data.json").write_text('[{"image": "\\ud800.png"}]')
+    report = check_tree(tree, [tmp_path / "data.json"])
+    names = {row.image: row.reason for row in report.bad}
+    assert (names["sam/b\\udcffad.png"], names["\\ud800.png"]) == ("unreadable", "missing")
+    assert write_quarantine(tmp_path / "bad.jsonl", report) == 4
+    json.dumps(report.as_dict(), ensure_ascii=False).encode()
 
 
 def test_rows_with_quarantined_pictures_are_refused_without_opening_them(tree, tmp_path):

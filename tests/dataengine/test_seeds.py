@@ -158,6 +158,7 @@ ONE, TWO = {"image": "1.png"}, {"image": ["1.png", "2.png"]}
         (talk("Hello", "Hi", "<image>\nWhat?", "That", **ONE), "image_mark_in_text"),
         (talk("<image>\nWhat?", "That", "<image>\nAnd here?", "This", **TWO), "image_mark_in_text"),
         (talk("half a \ud800 pair", "That"), "not_unicode"),
+        (talk("What?", "That", messages=[{"role": "user", "content": "Else?"}]), "turn_keys_differ"),
         (talk("What?", ["A", ["nested", "list"]]), "does_not_fit"),
         (talk("<image>\nWhat?", "That", image="1.png", images=["2.png"]), "image_keys_differ"),
         (talk("<image>\nWhat?", "That", image=[""]), "no_image"),

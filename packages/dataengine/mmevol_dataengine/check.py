@@ -10,7 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mmevol_core.files import read_jsonl, write_jsonl
 from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
 from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import Sample
+from mmevol_dataengine.readers.values import printable
 from mmevol_dataengine.seeds import Failure
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -96,6 +97,7 @@ def check_tree(root: Path, data: Sequence[Path] = (), policy: ImagePolicy | None
     owners: dict[str, list[str]] = {}
     bad: list[Finding] = []
     for finding in _examined(root, _pictures(root, folders), policy or ImagePolicy(), processes):
+        finding = replace(finding, image=printable(finding.image), detail=printable(finding.detail))
         folder = folders[_top(finding.image)]
         folder.pictures += 1
         folder.bytes += finding.bytes
@@ -155,7 +157,7 @@ def _absent(root: Path, data: Sequence[Path]) -> dict[str, str]:
             try:
                 store.path(name)
             except ImageFailure:
-                absent[name] = path.name
+                absent[printable(name)] = path.name
     return absent
 
 
@@ -175,7 +177,7 @@ def _pictures(root: Path, folders: dict[str, Folder]) -> Iterator[str]:
             if Path(name).suffix.lower() in SUFFIXES:
                 yield path
             else:
-                folders[_top(path)].other_files += 1
+                folders[_top(printable(path))].other_files += 1
 
 
 def _examined(root: Path, names: Iterator[str], policy: ImagePolicy, processes: int) -> Iterator[Finding]:

@@ -123,13 +123,19 @@ def _turns(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "texts" in row:
         pairs = list_of(row, "texts")
         return [(role, text_of(pair, key)) for pair in pairs for role, key in (("human", "user"), ("gpt", "assistant"))]
-    found = []
-    for turn in list_of(row, "conversations") or list_of(row, "messages"):
-        role, content = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
-        name, said = text_of(turn, role).lower(), turn.get(content, "")
-        parts = said if isinstance(said, list) else [said]
-        found.append((_ROLES.get(name, name), "\n".join(map(_part, parts)).strip()))
-    return found
+    first, *others = [list(map(_turn, list_of(row, key))) for key in ("conversations", "messages") if row.get(key)] or [
+        []
+    ]
+    if any(turns != first for turns in others):
+        raise BadRow("turn_keys_differ", "conversations and messages say different things")
+    return first
+
+
+def _turn(turn: Any) -> tuple[str, str]:
+    role, content = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
+    name, said = text_of(turn, role).lower(), turn.get(content, "")
+    parts = said if isinstance(said, list) else [said]
+    return _ROLES.get(name, name), "\n".join(map(_part, parts)).strip()
 
 
 def _part(part: Any) -> str:
