@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from support.broken_pictures import broken_png, huge_png
 
 from mmevol_core.errors import UserError
 from mmevol_core.images import ImageStore
@@ -131,3 +132,11 @@ def test_every_item_that_is_met_is_named_as_the_benchmark_numbers_it(folders):
 def test_a_missing_folder_is_a_user_error(folders):
     with pytest.raises(UserError, match="benchmark folder not found"):
         Gate(GateConfig(benchmarks=folders / "nowhere"))
+
+
+def test_broken_pictures_of_a_benchmark_are_skipped_and_listed_and_those_of_seeds_are_left_to_their_check(folders):
+    for name, broken in (("torn.png", broken_png), ("huge.png", huge_png)):
+        (folders / "benchmarks" / name).write_bytes(broken())
+        (folders / "images" / name).write_bytes(broken())
+        assert sign(folders, sample(name)) is None
+    assert sorted(Gate(GateConfig(benchmarks=folders / "benchmarks")).skipped) == ["huge.png", "torn.png"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.broken_pictures import broken_png
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
 from mmevol_train.conversation import BadRow
@@ -62,3 +63,13 @@ def test_missing_and_broken_pictures_are_named(tmp_path):
         image_size(tmp_path, "text.png")
     with pytest.raises(BadRow, match="cannot be decoded"):
         read_views(tmp_path / "cut.png", PINPOINTS, 64)
+    (tmp_path / "broken.png").write_bytes(broken_png())
+    with pytest.raises(BadRow, match=r"cannot be decoded \(broken PNG file"):
+        read_views(tmp_path / "broken.png", PINPOINTS, 64)
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "a" * 300 + ".png", "loop.png"], ids=["nul", "long", "loop"])
+def test_a_path_that_no_file_can_have_is_a_row_without_its_picture(tmp_path, name):
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(BadRow, match="image not found"):
+        image_size(tmp_path, name)

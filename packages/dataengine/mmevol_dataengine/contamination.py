@@ -11,7 +11,6 @@ all items that show it; which these are, the evaluation knows.
 from __future__ import annotations
 
 import base64
-import binascii
 import csv
 import hashlib
 import io
@@ -21,11 +20,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import orjson
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_core.images import ImageFailure, ImageStore
+from mmevol_core.images import PICTURE_ERRORS, ImageFailure, ImageStore
 from mmevol_core.sample import Sample
 from mmevol_dataengine.vocabulary import words
 
@@ -94,7 +93,7 @@ class Gate:
         for name in sample.images:
             try:
                 pixels, looks = fingerprints(store.path(name).read_bytes())
-            except (ImageFailure, OSError, UnidentifiedImageError):
+            except (ImageFailure, *PICTURE_ERRORS):
                 continue  # an unreadable picture is the image check's business
             _note(met, "same_image", self._pixels.get(pixels, ()))
             for other in self._similar(looks):
@@ -119,7 +118,7 @@ class Gate:
                 self._add_picture(fingerprints(path.read_bytes()), Place(benchmark, picture=name.as_posix()))
             else:
                 self._add_rows(path, benchmark)
-        except (OSError, ValueError, csv.Error, binascii.Error, UnidentifiedImageError):
+        except (*PICTURE_ERRORS, csv.Error):  # binascii.Error is a ValueError
             self.skipped.append(str(name))
         else:
             self.files.append(str(name))

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from mmevol_core.images import PICTURE_ERRORS
 from mmevol_train.anyres import Pinpoints, best_resolution
 from mmevol_train.conversation import BadRow
 
@@ -28,10 +29,14 @@ def locate_image(root: Path, name: str) -> Path:
     Raises:
         BadRow: when the path leaves the root or there is no such file.
     """
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+        there = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # name too long, NUL inside, a loop of links
+        raise BadRow(ABSENT) from error
     if not path.is_relative_to(_resolved(root)):
         raise BadRow(OUTSIDE)
-    if not path.is_file():
+    if not there:
         raise BadRow(ABSENT)
     return path
 
@@ -46,7 +51,7 @@ def image_size(root: Path, name: str) -> tuple[int, int]:
     try:
         with Image.open(locate_image(root, name)) as image:
             return image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+    except PICTURE_ERRORS as error:
         raise BadRow(UNREADABLE) from error
 
 
@@ -57,7 +62,7 @@ def read_views(path: Path, pinpoints: Pinpoints, tile: int, size: tuple[int, int
             if size is not None and image.size != size:
                 raise BadRow(f"image was {size[0]}x{size[1]} pixels when the run began")
             return cut(image.convert("RGB"), pinpoints, tile)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+    except PICTURE_ERRORS as error:
         raise BadRow(f"image cannot be decoded ({error})") from error
 
 
