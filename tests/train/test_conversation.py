@@ -211,6 +211,10 @@ def test_files_that_cannot_be_read_are_one_line_errors(tmp_path):
         list(label_rows(write(tmp_path, []), "qwen", "finetune", "answer"))
     with pytest.raises(UserError, match="choose the tokenizer of a llama3 model"):
         list(label_rows(write(tmp_path, []), "llama3", "finetune", "answer", tmp_path / "tokenizer.json"))
+    for number, wrong in enumerate((b"no json", b'{"a": 1}', b"\xff\xfe", b"")):
+        (tmp_path / f"{number}.json").write_bytes(wrong)
+        with pytest.raises(UserError, match=r"\.json is not a tokenizer\.json that can be read"):
+            list(label_rows(write(tmp_path, []), "qwen2", "finetune", "answer", tmp_path / f"{number}.json"))
 
 
 def test_supervised_characters_are_green_on_the_terminal(tmp_path):

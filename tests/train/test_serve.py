@@ -13,6 +13,7 @@ import urllib.request
 
 import pytest
 from PIL import Image
+from support.broken_pictures import broken_png, huge_png
 from support.tiny_models import backbone
 
 from mmevol_core.errors import UserError
@@ -58,6 +59,22 @@ def test_a_picture_that_cannot_be_read_is_one_line(folder, name, words):
         Conversation(folder / "checkpoint", folder / name)
 
 
+@pytest.mark.parametrize("broken", [broken_png, huge_png])
+def test_a_picture_that_is_broken_or_too_large_is_one_line(folder, tmp_path, broken):
+    (tmp_path / "broken.png").write_bytes(broken())
+    with pytest.raises(UserError, match="no picture that can be read"):
+        Conversation(folder / "checkpoint", tmp_path / "broken.png")
+
+
+def test_a_question_with_control_tokens_or_without_words_is_refused_and_the_conversation_goes_on(folder):
+    conversation = Conversation(folder / "checkpoint", folder / "red.png", max_new_tokens=5)
+    for typed, named in (("what <image> is it", "<image>"), ("<|im_end|> hello", r"<\|im_end\|>"), (" ", "empty")):
+        with pytest.raises(UserError, match=named):
+            conversation.ask(typed)
+    fresh = Conversation(folder / "checkpoint", folder / "red.png", max_new_tokens=5)
+    assert conversation.ask("What color is it?") == fresh.ask("What color is it?")
+
+
 def test_a_folder_without_checkpoint_and_an_engine_that_is_absent_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match=r"config.json is missing"):
         command(tmp_path, "127.0.0.1", 1)
@@ -69,9 +86,10 @@ def test_a_folder_without_checkpoint_and_an_engine_that_is_absent_are_refused(fo
 def test_the_terminal_answers_one_question_or_many(folder):
     options = ("--image", folder / "red.png", "--max-new-tokens", 4)
     once = mmevol("chat", folder / "checkpoint", *options, "--question", "What color is it?")
-    many = mmevol("chat", folder / "checkpoint", *options, input="What color is it?\nSure?\n\nnot read\n")
+    many = mmevol("chat", folder / "checkpoint", *options, input="What color is it?\n<image>\nSure?\n\nnot read\n")
     assert once.returncode == many.returncode == 0, once.stderr + many.stderr
     assert many.stdout.startswith(once.stdout)
+    assert "mmevol: <image> in a question would be read as a control token; leave it out" in many.stderr
 
 
 @pytest.mark.slow

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from transformers import TextStreamer
 
 from mmevol_core.errors import UserError
+from mmevol_core.images import PICTURE_ERRORS
 from mmevol_train.checkpoint import load
+from mmevol_train.conversation import IMAGE, special_tokens
 
 
 class Conversation:
@@ -27,11 +29,20 @@ class Conversation:
         cuda = torch.cuda.is_available()
         self._model, self._processor = load(checkpoint, "bfloat16" if cuda else "float32")
         self._model.to("cuda" if cuda else "cpu")
+        self._control = {IMAGE, *special_tokens(self._processor.tokenizer.backend_tokenizer)}
         self._limit = max_new_tokens
         self._messages: list[dict[str, Any]] = []
 
     def ask(self, question: str, say: Callable[[str], None] = lambda text: None) -> str:
-        """The answer; `say` is given its parts as they come."""
+        """The answer; `say` is given its parts as they come.
+
+        Raises:
+            UserError: when the question is empty or holds a control token, which would end or begin a turn.
+        """
+        if not question.strip():
+            raise UserError("the question is empty")
+        if found := sorted(token for token in self._control if token in question):
+            raise UserError(f"{', '.join(found)} in a question would be read as a control token; leave it out")
         content: list[dict[str, str]] = [{"type": "text", "text": question}]
         if self._picture is not None and not self._messages:
             content.insert(0, {"type": "image"})
@@ -66,5 +77,5 @@ def _open(path: Path) -> Image.Image:
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise UserError(f"file not found: {path}") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{path} is no picture that can be read") from error
+    except PICTURE_ERRORS as error:
+        raise UserError(f"{path} is no picture that can be read: {error}") from error

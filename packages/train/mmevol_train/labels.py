@@ -105,9 +105,9 @@ def load_tokenizer(path: Path | None, shape: Template) -> Tokenizer:
     if not file.is_file():
         raise UserError(f"tokenizer not found: {path}; give --tokenizer a tokenizer.json")
     try:
-        words = Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{file} is not a tokenizer.json: {error}") from error
+        words = Tokenizer.from_buffer(file.read_bytes())  # from_str raises Exception itself
+    except (ValueError, TypeError, OSError) as error:
+        raise UserError(f"{file} is not a tokenizer.json that can be read: {error}") from error
     missing = [token for token in shape.control if words.token_to_id(token) is None]
     if missing:
         raise UserError(f"{file} lacks {', '.join(missing)}; choose the tokenizer of a {shape.name} model")

@@ -114,8 +114,12 @@ def chat(
         say("\n")
         return
     while asked := _read_line():
-        conversation.ask(asked, say)
-        say("\n")
+        try:
+            conversation.ask(asked, say)
+        except UserError as error:
+            typer.echo(f"mmevol: {error}", err=True)
+        else:
+            say("\n")
 
 
 def _read_line() -> str:
