@@ -161,13 +161,6 @@ class Journal:
                 self.note(SHARED)
         return row
 
-    def attempts(self, key: bytes) -> list[Attempt]:
-        """Every committed attempt at a key in order; the body of an answer is in `get`, not here."""
-        columns = "status, error, latency_s, raw, prompt_tokens, completion_tokens, usd"
-        rows = self._db.execute(f"SELECT {columns} FROM attempts WHERE key = ? ORDER BY number", (key,))
-        names = columns.split(", ")
-        return [Attempt(key=key, **{**dict(zip(names, row, strict=True)), "raw": row[3] or b""}) for row in rows]
-
     def fetched(self, job: str) -> dict[bytes, str | None]:
         """What of a batch is committed already: key to the class of its failure, None for an answer."""
         return dict(self._db.execute("SELECT key, error FROM fetched WHERE job = ?", (job,)))
