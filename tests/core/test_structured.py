@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -68,7 +70,7 @@ def test_a_server_without_schemas_is_asked_plainly_and_the_journal_counts_it(tmp
     texts, stats, notes = ask(end, tmp_path / "j.sqlite", ["one", "two", "three"])
     assert texts == ["hello"] * 3
     assert handler.asked == [True, False, False, False]  # refused once, not tried again
-    assert list(notes.values()) == [3]
+    assert notes == {"asked without a schema, which m refused": 3}
     assert not stats.failures
     again, stats, notes = ask(end, tmp_path / "j.sqlite", ["one", "two", "three", "four"])
     assert again == ["hello"] * 4
@@ -85,6 +87,25 @@ def test_what_was_answered_before_a_schema_was_refused_is_not_asked_again(tmp_pa
     _, stats, _ = ask(end, tmp_path / "j.sqlite", ["one", "two", "three", "four"])
     assert handler.asked[4:] == [False]
     assert stats.cached == 3
+
+
+@pytest.mark.parametrize(
+    "earlier", [False, True], ids=["this journal", "a journal that kept the words and the address"]
+)
+def test_that_a_schema_was_refused_is_known_at_another_address(tmp_path, plain, earlier):
+    url, handler = plain
+    ask(Endpoint(base_url=url, model="m", structured=True), tmp_path / "j.sqlite", ["one", "two"])
+    if earlier:
+        with closing(sqlite3.connect(tmp_path / "j.sqlite")) as db:
+            words = f"note: asked without a schema, which {url} (m) refused"
+            assert db.execute("UPDATE totals SET name = ? WHERE name = 'note: no_schema m'", (words,)).rowcount == 1
+            db.commit()
+    elsewhere = Endpoint(base_url=url.replace("127.0.0.1", "localhost"), model="m", structured=True)
+    for _ in range(2):
+        texts, _, notes = ask(elsewhere, tmp_path / "j.sqlite", ["one", "two", "three"])
+        assert texts == ["hello"] * 3
+        assert notes == {"asked without a schema, which m refused": 3}
+    assert handler.asked == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from support.mock_teacher import MockTeacher
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
-from mmevol_core.journal import SHARED
+from mmevol_core.notes import SHARED, WORDS
 from mmevol_core.sample import QA, Box, Sample, read_samples, write_samples
 from mmevol_dataengine import recipes
 from mmevol_dataengine.evolve import STAGE, EvolveConfig
@@ -256,7 +256,7 @@ def test_a_preview_is_paid_once_and_the_run_after_it_says_what_it_took_over(tmp_
             sent.append(server.stats()["requests"])
         assert server.stats()["duplicate_answers"] == 0
     books = json.loads(result.files["ledger"].read_text())
-    assert books["notes"] == {SHARED: sent[0]}
+    assert books["notes"] == {WORDS[SHARED]: sent[0]}
     assert books["usage"]["attempts"] == sent[1] - sent[0]
 
 

@@ -15,6 +15,7 @@ from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
 from mmevol_core.journal import Journal
 from mmevol_core.messages import NO_STRUCTURE, ChatFailure, Message, Reply, Request, build, read_completion
+from mmevol_core.notes import NO_SCHEMA
 
 
 @dataclass
@@ -39,7 +40,6 @@ class Asker(ABC):
         self.endpoint, self.stats = endpoint, ChatStats()
         self._journal, self._key = journal, api_key
         self._flying: dict[bytes, asyncio.Future[None]] = {}
-        self._plain = f"asked without a schema, which {endpoint.base_url} ({endpoint.model}) refused"
 
     @abstractmethod
     async def __aenter__(self) -> Self: ...
@@ -72,13 +72,13 @@ class Asker(ABC):
             UserError: no row can have one now (key, address, dead server, budget, disk). What was answered is kept.
         """
         wanted = schema is not None and self.endpoint.structured
-        if wanted and (self._plain not in self._journal.notes or self._has(messages, schema, salt)):
+        if wanted and (not self._journal.noted(NO_SCHEMA, self.endpoint.model) or self._has(messages, schema, salt)):
             try:
                 return await self._ask(messages, schema, salt)
             except ChatFailure as failure:
                 if failure.reason != NO_STRUCTURE:
                     raise
-        return await self._ask(messages, None, salt, self._plain if wanted else None)
+        return await self._ask(messages, None, salt, plain=wanted)
 
     def _has(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int) -> bool:
         """Whether it was answered under the schema, before that was refused: it is not paid again."""
@@ -87,16 +87,16 @@ class Asker(ABC):
         return False
 
     async def _ask(
-        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int, note: str | None = None
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, salt: int, *, plain: bool = False
     ) -> Reply:
-        """`note` is counted when the model is asked, not when the journal answers: a resumed run counts the same."""
+        """`plain`: for want of a schema; noted when the model is asked, not when the journal answers, as resumed."""
         try:
             request = build(messages, self.endpoint, schema, salt)
             cached = True
             while (found := self._journal.get(request.key)) is None:
                 flying = self._flying.get(request.key)
                 if flying is None:
-                    await self._fetch(request, note)
+                    await self._fetch(request, plain)
                     cached = False
                 else:
                     self.stats.shared += 1
@@ -117,16 +117,18 @@ class Asker(ABC):
             self.stats.failures["refused"] += 1  # it had none, whatever the server means
             raise ChatFailure("refused", failure.detail) from failure
 
-    async def _fetch(self, request: Request, note: str | None) -> None:
+    async def _fetch(self, request: Request, plain: bool) -> None:
         """Attempt until the journal has the answer; whoever asks for the same key meanwhile waits for this future."""
-        if note:
-            self._journal.note(note)  # before the answer, whose commit keeps it
+        if plain:
+            self._journal.note(NO_SCHEMA, self.endpoint.model)  # before the answer, whose commit keeps it
         flying = self._flying[request.key] = asyncio.get_running_loop().create_future()
         try:
             await self._until_answered(request)
         except (ChatFailure, UserError) as error:
-            if note:
-                self._journal.note(note, -1)  # refused without a schema, too: it was not the schema
+            if plain:
+                self._journal.note(
+                    NO_SCHEMA, self.endpoint.model, -1
+                )  # refused without a schema, too: it was not the schema
             flying.set_exception(error)
             flying.exception()  # there may be nobody else to see it
             raise

@@ -23,10 +23,9 @@ from typing import IO
 from mmevol_core.earlier import Earlier
 from mmevol_core.errors import UserError
 from mmevol_core.limits import Purse
+from mmevol_core.notes import SHARED, name_anew, name_of, told
 
 VERSION = 1
-SHARED = "answers that another run had paid for"
-NOTE = "note: "  # begins the names of notes among the sums
 SPENT = "usd of "  # begins the names of sums of one model
 CHECKPOINT_EVERY = 4096  # rows between two transfers of the log into the database
 _SCHEMA = """
@@ -100,6 +99,7 @@ class Journal:
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA wal_autocheckpoint=0")  # done by a thread: it waits for the disk
             self._db.executescript(_SCHEMA)
+            name_anew(self._db)
             self._totals = dict(self._db.execute("SELECT name, value FROM totals"))
         except sqlite3.Error as error:
             self._lock.close()
@@ -130,12 +130,16 @@ class Journal:
 
     @property
     def notes(self) -> dict[str, int]:
-        """What was noted, and how often."""
-        return {name.removeprefix(NOTE): int(n) for name, n in self._totals.items() if name.startswith(NOTE) and n > 0}
+        """What was noted, in words, and how often."""
+        return told(self._totals)
 
-    def note(self, text: str, times: int = 1) -> None:
-        """Count something worth knowing for the whole life of the journal; kept with the next commit."""
-        self._totals[NOTE + text] = self._totals.get(NOTE + text, 0) + times
+    def noted(self, what: str, about: str = "") -> int:
+        """How often one of `notes.WORDS` was noted of a model."""
+        return int(self._totals.get(name_of(what, about), 0))
+
+    def note(self, what: str, about: str = "", times: int = 1) -> None:
+        """Count one of `notes.WORDS` for the whole life of the journal; kept with the next commit."""
+        self._totals[name_of(what, about)] = self.noted(what, about) + times
         self._noted = True
 
     def purse(self, model: str) -> Purse:
