@@ -360,6 +360,22 @@ def test_our_own_parquet_is_read_back_as_seed(tmp_path):
     assert (back.id, back.rounds, back.caption) == (sample.id, sample.rounds, sample.caption)
 
 
+def test_a_seeds_items_get_distinct_ids_and_keys_that_nobody_knows_are_counted(tmp_path):
+    items = [{"id": name, "question": f"{place}?", "answer": "x"} for place, name in enumerate(("q", "q", "", "r"))]
+    rows = [
+        {"id": "a", "images": [], "rounds": [items]},
+        {"id": "b", "images": [], "rounds": [items[3:]], "boxs": []},
+        {"id": "c", "images": [], "rounds": [[{**items[3], "Format": "x"}]]},
+        {"id": "d", "images": [], "rounds": [items[3:]]},
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    first, *others = read_sample_rows(tmp_path / "in.jsonl", changes=(changes := {}))
+    names = [item.id for item in first.rounds[0]]
+    assert (names[0], names[3], len(set(names))) == ("q", "r", 4) and all(names)
+    assert [sample.rounds[0][0].id for sample in others] == ["r"] * 3
+    assert changes == {1: ("item_ids_renewed",), 2: ("unknown_keys_dropped",), 3: ("unknown_keys_dropped",)}
+
+
 def test_records_that_were_evolved_already_and_blank_items_are_no_seeds(tmp_path):
     item, blank = QA(id="q", question="Is it red?", answer="yes"), QA(id="b", question="Is it red?", answer=" ")
     rounds = [((item,), (item,)), ((item, blank),), ((item,),), ((item,), ())]
@@ -371,6 +387,8 @@ def test_records_that_were_evolved_already_and_blank_items_are_no_seeds(tmp_path
 
 
 def test_a_description_alone_is_let_through_only_for_curation(tmp_path):
+    (tmp_path / "own.jsonl").write_text('{"id": "a", "images": [], "caption": "A cat."}')
+    assert next(read_sample_rows(tmp_path / "own.jsonl", captions_alone=True)).rounds == ((),)
     path = written(tmp_path / "s.json", [row(conversations_v0=[])])
     (refused,), (kept,) = list(read_mmevol(path)), list(read_mmevol(path, captions_alone=True))
     assert refused.reason == "no_questions"

@@ -118,7 +118,7 @@ def seed_rows(config: SeedConfig, image_root: Path | None, changes: Changes) -> 
     elif config.source == "llava_json":
         rows = read_llava(path, changes)
     else:
-        rows = read_sample_rows(path, captions_alone=alone)
+        rows = read_sample_rows(path, captions_alone=alone, changes=changes)
     return without(rows, read_quarantine(config.quarantine)) if config.quarantine else rows
 
 

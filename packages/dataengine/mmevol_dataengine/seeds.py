@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mmevol_dataengine.readers.conversations import from_conversations
 from mmevol_dataengine.readers.values import MARK, BadRow, images_of, list_of, names_of, printable, text_of
 from mmevol_dataengine.vocabulary import normal_format, normal_skill
 
+_KNOWN, _KNOWN_ITEM = ({one.name for one in fields(form)} for form in (Sample, QA))
 BOX_SLACK = 1e-3  # boxes in public files are rounded to three decimals and may pass the edge by that much
 
 
@@ -50,9 +51,11 @@ def read_llava(path: Path, changes: Changes | None = None) -> Iterator[Sample | 
     return convert(json_rows(path), from_conversations, changes)
 
 
-def read_sample_rows(path: Path, *, captions_alone: bool = False, evolved: bool = False) -> Iterator[Sample | Failure]:
+def read_sample_rows(
+    path: Path, *, captions_alone: bool = False, evolved: bool = False, changes: Changes | None = None
+) -> Iterator[Sample | Failure]:
     """Stream JSONL of `Sample`; a row that does not fit is a failure. `evolved` lets through rows with later rounds."""
-    return convert(read_jsonl(path), lambda row, _: from_sample(row, captions_alone, evolved))
+    return convert(read_jsonl(path), lambda row, noted: from_sample(row, noted, captions_alone, evolved), changes)
 
 
 def read_table(
@@ -120,7 +123,7 @@ def _identified(sample: Sample, identity: str) -> Sample:
 def from_any(row: dict[str, Any], captions_alone: bool, noted: list[str]) -> Sample:
     """A row of whichever layout its keys show: `rounds`, `conversations_v0`, or a conversation (`noted`: see there)."""
     if "rounds" in row:
-        return from_sample(row, captions_alone)
+        return from_sample(row, noted, captions_alone)
     if "conversations_v0" in row:
         return from_mmevol(row, captions_alone)
     return from_conversations(row, noted)
@@ -169,8 +172,11 @@ def _item(value: Any) -> QA:
     )
 
 
-def from_sample(row: dict[str, Any], captions_alone: bool = False, evolved: bool = False) -> Sample:
-    """A row of our own. A seed has round 0 alone: rounds are counted from it when it is evolved and mixed."""
+def from_sample(row: dict[str, Any], noted: list[str], captions_alone: bool = False, evolved: bool = False) -> Sample:
+    """A row of our own. A seed has round 0 alone: rounds are counted from it when it is evolved and mixed.
+
+    `noted` gets `unknown_keys_dropped` and, for seeds, `item_ids_renewed` where ids of items are empty or repeated.
+    """
     try:
         sample = from_dict(row, "row")
     except UserError as error:
@@ -190,7 +196,26 @@ def from_sample(row: dict[str, Any], captions_alone: bool = False, evolved: bool
     sample = sample if sample.rounds else replace(sample, rounds=((),))
     for box in sample.boxes:
         _xyxy(list(box.xyxy), box.label)
-    return sample
+    if not (
+        row.keys() <= _KNOWN and all(item.keys() <= _KNOWN_ITEM for items in row.get("rounds", ()) for item in items)
+    ):
+        noted.append("unknown_keys_dropped")
+    return sample if evolved else _with_item_ids(sample, noted)
+
+
+def _with_item_ids(seed: Sample, noted: list[str]) -> Sample:
+    """The seed with distinct ids of its items: parents are named by them."""
+    seen = {""}
+    items = []
+    for place, item in enumerate(seed.rounds[0]):
+        fresh = item.id not in seen
+        own = item.id if fresh else qa_id(seed.id, item.question, item.answer, place=place)
+        items.append(item if fresh else replace(item, id=own))
+        seen.add(own)
+    if tuple(items) == seed.rounds[0]:
+        return seed
+    noted.append("item_ids_renewed")
+    return replace(seed, rounds=(tuple(items),))
 
 
 def _check_unmarked(question: str, answer: str) -> None:
