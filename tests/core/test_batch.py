@@ -285,6 +285,26 @@ def test_broken_lines_of_an_output_file_cost_only_their_own_questions(tmp_path):
     assert (stats.answered, dict(stats.errors)) == (10, {"batch_missing": 1})
 
 
+@pytest.mark.parametrize(("status", "answered"), [(425, 10), (410, 9)])
+def test_a_line_is_asked_again_for_the_statuses_that_single_requests_are(tmp_path, status, answered):
+    with MockTeacher() as teacher:
+        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "first.sqlite", ["warm up"])
+        add_file, spoiled = teacher.server.batches.add_file, []
+
+        def spoil(name, purpose, data):
+            if purpose == "batch_output" and not spoiled:
+                spoiled.append(name)
+                first, *rest = map(orjson.loads, data.splitlines())
+                first["response"] = {"status_code": status, "body": {"error": "not now"}}
+                data = b"\n".join(map(orjson.dumps, [first, *rest]))
+            return add_file(name, purpose, data)
+
+        teacher.server.batches.add_file = spoil
+        replies, stats = ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(10))
+    assert sum(isinstance(reply, Reply) for reply in replies.values()) == answered
+    assert stats.errors == {f"http_{status}": 1}
+
+
 def test_a_batch_that_the_server_has_forgotten_stops_the_run_and_names_the_note(tmp_path):
     with MockTeacher(batch_delay=0.5) as teacher:
         two_clients(teacher.base_url, tmp_path / "j.sqlite", 2, teacher)

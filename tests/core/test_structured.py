@@ -11,8 +11,8 @@ import pytest
 from support.mock_teacher import MockTeacher
 
 from mmevol_core.chat import Chat, ChatFailure, Endpoint, user
+from mmevol_core.failures import NO_STRUCTURE, classify
 from mmevol_core.journal import Journal
-from mmevol_core.messages import refuses_structure
 from mmevol_core.sample import QA, Box, Sample, write_samples
 from mmevol_dataengine.evolve import STAGE, EvolveConfig
 from mmevol_dataengine.teacher import TeacherConfig
@@ -119,7 +119,8 @@ def test_that_a_schema_was_refused_is_known_at_another_address(tmp_path, plain, 
     ],
 )
 def test_only_an_error_that_speaks_of_the_schema_refuses_it(status, raw, refused):
-    assert refuses_structure(status, raw) is refused
+    assert (classify(status, raw, structured=True) == NO_STRUCTURE) is refused
+    assert classify(status, raw, structured=False) != NO_STRUCTURE
 
 
 def test_any_other_refusal_stays_the_failure_of_its_row(tmp_path):

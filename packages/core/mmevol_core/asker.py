@@ -13,8 +13,9 @@ from typing import Any, Self
 
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
+from mmevol_core.failures import NO_STRUCTURE
 from mmevol_core.journal import Journal
-from mmevol_core.messages import NO_STRUCTURE, ChatFailure, Message, Reply, Request, build, read_completion
+from mmevol_core.messages import ChatFailure, Message, Reply, Request, build, read_completion
 from mmevol_core.notes import NO_SCHEMA
 
 

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from mmevol_core.asker import Asker
-from mmevol_core.batch_files import PATH, RETRYABLE, Draft, Job, close_book, find_tagged, open_book, read_line
+from mmevol_core.batch_files import PATH, Draft, Job, close_book, find_tagged, open_book, read_line
 from mmevol_core.endpoint import BatchSettings, Endpoint
 from mmevol_core.errors import UserError
-from mmevol_core.failures import fatal
+from mmevol_core.failures import fatal, retryable
 from mmevol_core.journal import Attempt, Journal
 from mmevol_core.limits import Budget
 from mmevol_core.messages import ChatFailure, Request
@@ -107,7 +107,7 @@ class BatchChat(Asker):
             if error is None:
                 return
             last = error
-            if not (error in RETRYABLE or error.startswith("http_5")):
+            if not retryable(error):
                 raise ChatFailure(error)
         raise ChatFailure(last, f"the last of {self.endpoint.max_attempts} attempts")
 
@@ -175,7 +175,7 @@ class BatchChat(Asker):
             self._book.drop(job)
         for job in self._jobs:
             self._adopted.add(job.tag)
-            self._budget.purse.held += job.usd
+            self._budget.set_aside(job.usd)
         self._book.note()
 
     async def _serve(self) -> None:

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from mmevol_core.endpoint import BatchSettings, Endpoint
+from mmevol_core.failures import classify
 from mmevol_core.files import read_json, write_json
 from mmevol_core.journal import Attempt
-from mmevol_core.messages import NO_STRUCTURE, Request, read_completion, refuses_structure, too_long
+from mmevol_core.messages import Request, read_completion
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types import Batch
 
 PATH: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-RETRYABLE = {"batch_expired", "batch_cancelled", "batch_missing", "not_json", "http_408", "http_409", "http_429"}
+UNSENT = {"batch_expired", "batch_cancelled"}  # codes of lines that were never asked
 
 
 @dataclass
@@ -151,9 +152,5 @@ def _reason(status: int, raw: bytes, failed: Any, endpoint: Endpoint) -> str:
     """The class of a line's failure."""
     if not status:
         code = failed.get("code") if isinstance(failed, dict) else None
-        return code if code in RETRYABLE else "batch_missing"
-    if too_long(status, raw):
-        return "too_long"
-    if endpoint.structured and refuses_structure(status, raw):
-        return NO_STRUCTURE
-    return {200: "not_json", 400: "refused"}.get(status, f"http_{status}")
+        return code if code in UNSENT else "batch_missing"
+    return classify(status, raw, structured=endpoint.structured)

@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import re
+
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
 
+NO_STRUCTURE = "no_structure"  # the reason when a server does not take `response_format`
+_RETRYABLE = {"timeout", "connection", "cut_body", "not_json", "batch_expired", "batch_cancelled", "batch_missing"}
+_RETRYABLE |= {"http_408", "http_409", "http_425", "http_429"}  # and all from 500
 REDIRECTS = {301, 302, 303, 307, 308}
+# the words of OpenAI, vLLM, SGLang, llama.cpp and Gemini; a question may speak of schemas, too, and be refused for more
+_STRUCTURE = re.compile(
+    rb"response_?(format|schema)|json[ _-]?schema|guided[ _](json|decoding|grammar)|structured[ _-]outputs?",
+    re.IGNORECASE,
+)
+# OpenAI's code and vLLM's, SGLang's and llama.cpp's words; "Request too large" comes with 429, and for ever
+_TOO_LONG = re.compile(
+    rb"context_length_exceeded|context length|context window|context size|request too large|prompt is too long",
+    re.IGNORECASE,
+)
+
+
+def classify(status: int, raw: bytes, *, structured: bool) -> str:
+    """The reason (see `ChatFailure`) of a response that is no answer.
+
+    Args:
+        status: HTTP's.
+        raw: the body.
+        structured: whether a schema may have been sent.
+    """
+    if status in {400, 413, 422, 429, 500} and _TOO_LONG.search(raw):
+        return "too_long"
+    if structured and status in {400, 422, 501} and _STRUCTURE.search(raw):
+        return NO_STRUCTURE
+    if status < 300:
+        return "not_json"
+    return "refused" if status == 400 else f"http_{status}"
+
+
+def retryable(reason: str) -> bool:
+    """Whether the same request may have an answer later."""
+    status = reason.removeprefix("http_")
+    return reason in _RETRYABLE or (status.isdigit() and int(status) >= 500)
 
 
 def fatal(endpoint: Endpoint, url: str, status: int, raw: bytes, location: str = "") -> UserError | None:

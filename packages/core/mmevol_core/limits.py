@@ -122,7 +122,11 @@ class Budget:
             freed = asyncio.get_running_loop().create_future()
             purse.waiting.append(freed)
             await freed
-        purse.held += usd
+        self.set_aside(usd)
+
+    def set_aside(self, usd: float) -> None:
+        """Count what is under way, whatever the limit: an earlier process may have sent it."""
+        self.purse.held += usd
 
     def settle(self, held: float, spent: float) -> None:
         """Replace what was held by what was really spent."""

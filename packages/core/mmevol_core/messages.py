@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +15,6 @@ from mmevol_core.images import Picture
 
 CHARACTERS_PER_TOKEN = 4  # rule of thumb for English
 TOKENS_PER_IMAGE = 765  # a 1024x1024 picture in four tiles, OpenAI's published pricing
-
-
-NO_STRUCTURE = "no_structure"  # the reason when a server does not take `response_format`
-# the words of OpenAI, vLLM, SGLang, llama.cpp and Gemini; a question may speak of schemas, too, and be refused for more
-_STRUCTURE = re.compile(
-    rb"response_?(format|schema)|json[ _-]?schema|guided[ _](json|decoding|grammar)|structured[ _-]outputs?",
-    re.IGNORECASE,
-)
-# OpenAI's code and vLLM's, SGLang's and llama.cpp's words; "Request too large" comes with 429, and for ever
-_TOO_LONG = re.compile(
-    rb"context_length_exceeded|context length|context window|context size|request too large|prompt is too long",
-    re.IGNORECASE,
-)
 MOST_TOKENS = 10**9  # of one answer; a larger count is a server's mistake
 
 
@@ -127,16 +113,6 @@ def build(messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, 
         return Request(request_key(messages, fields, salt), messages, fields)
     except orjson.JSONEncodeError as error:
         raise ChatFailure("not_unicode", str(error)) from error
-
-
-def too_long(status: int, raw: bytes) -> bool:
-    """Whether a server's error says that this request can never fit."""
-    return status in {400, 413, 422, 429, 500} and _TOO_LONG.search(raw) is not None
-
-
-def refuses_structure(status: int, raw: bytes) -> bool:
-    """Whether a server's error says that it does not take `response_format`."""
-    return status in {400, 422, 501} and _STRUCTURE.search(raw) is not None
 
 
 def _turn(message: Message) -> dict[str, Any]:

@@ -12,17 +12,9 @@ import aiohttp
 
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
-from mmevol_core.failures import fatal
-from mmevol_core.messages import (
-    NO_STRUCTURE,
-    Completion,
-    read_completion,
-    refuses_structure,
-    status_within,
-    too_long,
-)
+from mmevol_core.failures import classify, fatal, retryable
+from mmevol_core.messages import Completion, read_completion, status_within
 
-RETRYABLE = {408, 409, 425, 429}  # and every 5xx
 CONNECT_S = 15.0  # longer takes no connection that will ever be made
 LARGEST = 16 << 20  # bytes of a body; an answer has some thousands
 LONGEST_PAUSE_S = 600.0  # a Retry-After beyond this is not believed
@@ -38,7 +30,6 @@ class Outcome:
     raw: bytes
     latency_s: float
     completion: Completion | None = None
-    retryable: bool = False
     overloaded: bool = False  # a sign to send less: 429, 5xx, timeout
     billed: bool = False  # no answer arrived although the server may have made one
     unreachable: bool = False  # no connection at all
@@ -50,6 +41,11 @@ class Outcome:
         """Whether it counts as one of the attempts of its request: being told or made to wait does not."""
         told_to_wait = self.status == 429 or (self.status == 503 and self.pause_s > 0)
         return not (told_to_wait or self.unreachable)
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may have an answer later."""
+        return self.error is not None and retryable(self.error)
 
     @property
     def detail(self) -> str:
@@ -92,7 +88,6 @@ class Transport:
                 "connection" if unreachable else "timeout",
                 f"nothing within {time.perf_counter() - began:.3g} s".encode(),
                 time.perf_counter() - began,
-                retryable=True,
                 overloaded=True,
                 billed=not unreachable,
                 unreachable=unreachable,
@@ -105,7 +100,6 @@ class Transport:
                 "cut_body" if status else "connection",
                 str(error).encode(),
                 time.perf_counter() - began,
-                retryable=True,
                 billed=not unreachable,
                 unreachable=unreachable,
                 fatal=UserError(f"no safe connection to {self._url}: {error}") if unsafe else None,
@@ -119,24 +113,15 @@ class Transport:
                 return Outcome(status, None, raw, latency, completion)
             status = status_within(raw) or status
             if status < 300:
-                return Outcome(status, "not_json", kept, latency, retryable=True, billed=True)
+                return Outcome(status, "not_json", kept, latency, billed=True)
         stop = fatal(self._endpoint, self._url, status, raw, response.headers.get("location", ""))
         if stop is not None:
             return Outcome(status, f"http_{status}", kept, latency, fatal=stop)
-        if too_long(status, raw):
-            return Outcome(status, "too_long", kept, latency)
-        overloaded = status == 429 or status >= 500
-        if self._endpoint.structured and refuses_structure(status, raw):
-            return Outcome(status, NO_STRUCTURE, kept, latency)
-        return Outcome(
-            status,
-            "refused" if status == 400 else f"http_{status}",
-            kept,
-            latency,
-            retryable=overloaded or status in RETRYABLE,
-            overloaded=overloaded,
-            pause_s=retry_after(response.headers.get("retry-after-ms"), response.headers.get("retry-after")),
-        )
+        error = classify(status, raw, structured=self._endpoint.structured)
+        if not retryable(error):
+            return Outcome(status, error, kept, latency)
+        pause_s = retry_after(response.headers.get("retry-after-ms"), response.headers.get("retry-after"))
+        return Outcome(status, error, kept, latency, overloaded=status == 429 or status >= 500, pause_s=pause_s)
 
 
 def retry_after(milliseconds: str | None, value: str | None) -> float:
