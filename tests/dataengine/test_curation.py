@@ -85,6 +85,13 @@ def test_one_question_with_two_answers_stays_twice_and_is_counted(tmp_path):
     assert (counts.same_items, counts.other_answers) == (1, 2)
 
 
+def test_records_that_were_evolved_are_not_curated_for_their_rounds_would_be_lost(tmp_path):
+    item = qa("a", "Is it red?", "yes")
+    write_samples(tmp_path / "in.jsonl", [Sample(id="s", images=(), rounds=((item,), (item,)))])
+    with pytest.raises(UserError, match="record s has 1 rounds after the seed's"):
+        list(merged(tmp_path / "in.jsonl", Merging()))
+
+
 def test_boxes_of_rows_that_share_an_image_are_one_where_label_and_place_are_and_are_counted(tmp_path):
     def box(label, *corners):
         return Box(label=label, xyxy=corners)
@@ -253,6 +260,18 @@ def test_each_field_that_an_item_lacks_is_filled_by_itself_and_counted():
         "backfill_added": 1, "backfill_repeated": 0, "items_backfilled": 2, "skills_backfilled": 1,
         "steps_backfilled": 1, "objects_backfilled": 1,
     }  # fmt: skip
+
+
+def test_items_with_one_id_are_filled_each_by_its_own_entry():
+    items = (qa("a", "Is it red?", "yes"), qa("a", "Is it blue?", "no"))
+    said = [
+        {"id": f"q{place}", "objects": [name], "skills": [], "steps": []} for place, name in ((1, "cup"), (2, "hat"))
+    ]
+    teacher = Says(json.dumps({"items": said}))
+    done = asyncio.run(curate(CuratorConfig(), Sample(id="s", images=(), rounds=(items,)), teacher, teacher))
+    assert [(item.question, item.objects) for item in done.sample.latest] == [
+        ("Is it red?", ("cup",)), ("Is it blue?", ("hat",)),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

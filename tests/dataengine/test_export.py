@@ -134,8 +134,11 @@ def test_ms_swift_gets_messages_with_roles(tmp_path, monkeypatch):
 
 def test_an_empty_image_is_none_an_added_mark_is_counted_and_a_mark_in_an_answer_stops_it(tmp_path):
     path = tmp_path / "rows.json"
-    path.write_text(json.dumps([{"image": "", **talk("Hello", "Hi")}, {"image": "x.png", **talk("What?", "A cup")}]))
+    path.write_text(
+        json.dumps([{"image": "", **talk("Hello", "Hi")}, {"id": "\ud800", "image": "x.png", **talk("What?", "A cup")}])
+    )
     text, picture = conversation_rows(path, changed := Counter())
+    assert (text["id"], picture["id"]) == ("1", "\\ud800")
     assert "image" not in text
     assert (picture["image"], picture["conversations"][0]["value"]) == ("x.png", "<image>\nWhat?")
     assert changed == {"image_mark_added": 1}

@@ -124,7 +124,7 @@ async def _needed(
 
 def load(config: CuratorConfig, sample: Sample, sees_image: bool) -> tuple[Load, Load]:
     """What a record asks of the teacher and of who decides on relevance, at most, when no answer is asked for again."""
-    lacking = {item.id: item for item in sample.latest if _lacks(item)}
+    lacking = {f"q{place}": item for place, item in enumerate(filter(_lacks, sample.latest), start=1)}
     calls: list[tuple[str, int]] = []
     if sample.images and config.caption and not sample.caption:
         calls.append((prompts.caption_prompt(sample, sees_image), TOKENS["caption"]))
@@ -195,19 +195,23 @@ class _Work:
 
     async def backfilled(self, sample: Sample) -> Sample:
         """Objects, skills and steps, each where an item has none; matched by id, skills of the nine alone."""
-        lacking = [item for item in sample.latest if _lacks(item)]
+        items = list(sample.latest)
+        lacking = [place for place, item in enumerate(items) if _lacks(item)]
         if not lacking:
             return sample
-        named = {f"q{number}": item for number, item in enumerate(lacking, start=1)}
-        prompt = prompts.backfill_prompt(sample, named, self.teacher.sees_image)
+        places = {f"q{number}": place for number, place in enumerate(lacking, start=1)}
+        prompt = prompts.backfill_prompt(
+            sample, {name: items[at] for name, at in places.items()}, self.teacher.sees_image
+        )
         found = await self._try("backfill", prompt, sample, Backfill)
         entries = found.items if found else []
         times = Counter(entry.id for entry in entries)  # which of two is meant, nobody knows
-        once = [entry for entry in entries if entry.id in named and times[entry.id] == 1]
-        filled = {named[entry.id].id: _filled(named[entry.id], entry) for entry in once}
-        self.counts["backfill_repeated"] += sum(name in named and count > 1 for name, count in times.items())
-        self._count_filled(lacking, [filled.get(item.id, item) for item in lacking])
-        return replace(sample, rounds=(tuple(filled.get(item.id, item) for item in sample.latest),))
+        for entry in entries:
+            if entry.id in places and times[entry.id] == 1:
+                items[places[entry.id]] = _filled(items[places[entry.id]], entry)
+        self.counts["backfill_repeated"] += sum(name in places and count > 1 for name, count in times.items())
+        self._count_filled([sample.latest[place] for place in lacking], [items[place] for place in lacking])
+        return replace(sample, rounds=(tuple(items),))
 
     def _count_filled(self, before: Sequence[QA], after: Sequence[QA]) -> None:
         """By field: `backfilled` and `not_backfilled` make up the items that lacked it; the same for whole items."""

@@ -21,7 +21,7 @@ from mmevol_core.files import replacing, write_json, write_jsonl
 from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import Sample, to_dict
 from mmevol_dataengine.readers.conversations import llava_row, talk_of
-from mmevol_dataengine.readers.values import BadRow, images_of
+from mmevol_dataengine.readers.values import BadRow, images_of, printable
 
 Row = dict[str, Any]  # LLaVA's: id, image, conversations
 
@@ -117,7 +117,8 @@ def conversation_rows(path: Path, changed: Counter[str]) -> Iterator[Row]:
         noted: list[str] = []
         written = llava_row(talk, talk.images, noted)
         changed.update(noted)
-        yield {"id": row.get("id", str(number)), **written}
+        name = row.get("id")
+        yield {"id": name if isinstance(name, int) else printable(str(name or number)), **written}
 
 
 def to_llama_factory(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -> int:

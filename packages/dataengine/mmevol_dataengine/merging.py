@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -39,7 +39,7 @@ def merged(path: Path, counts: Merging, *, join: bool = True) -> Iterator[Sample
     stay apart.
 
     Raises:
-        UserError: the file is missing, or a line is no record.
+        UserError: the file is missing, or a line is no record, or one that has been evolved.
     """
     try:
         groups = _groups(path, join)
@@ -48,10 +48,20 @@ def merged(path: Path, counts: Merging, *, join: bool = True) -> Iterator[Sample
                 rows = []
                 for offset in offsets:
                     file.seek(offset)
-                    rows.append(from_dict(orjson.loads(file.readline()), f"{path} byte {offset}"))
+                    rows.append(_seed(orjson.loads(file.readline()), f"{path} byte {offset}"))
                 yield _joined(rows, counts)
     except FileNotFoundError as error:
         raise UserError(f"file not found: {path}") from error
+
+
+def _seed(row: Any, where: str) -> Sample:
+    sample = from_dict(row, where)
+    if len(sample.rounds) > 1:
+        raise UserError(
+            f"{where}: record {sample.id} has {len(sample.rounds) - 1} rounds after the seed's, which curating would"
+            " lose; give seed records, as `mmevol data import` writes them"
+        )
+    return sample
 
 
 def _groups(path: Path, join: bool) -> dict[str, list[int]]:
