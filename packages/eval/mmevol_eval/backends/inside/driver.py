@@ -162,10 +162,7 @@ def _plain(table: Any) -> Any:
 
 def write_predictions(dataset: Any, stored: Path, folder: Path) -> Path:
     """Stored replies as the package's own prediction file."""
-    replies = {}
-    for line in stored.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        replies[str(row["index"])] = row["prediction"]
+    replies = {str(row["index"]): row["prediction"] for row in _rows(stored)}
     data = dataset.data.copy()
     data["prediction"] = [replies[str(index)] for index in data["index"]]
     file = folder / f"stored_{dataset.dataset_name}.tsv"
@@ -242,8 +239,12 @@ def _end_with_pipe() -> None:
 def _outputs(file: str | None) -> dict[str, list[str]] | None:
     if not file:
         return None
-    rows = [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines()]
-    return {str(row["index"]): [str(output) for output in row["outputs"]] for row in rows}
+    return {str(row["index"]): [str(output) for output in row["outputs"]] for row in _rows(Path(file))}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """JSON lines; only a line feed ends one, for texts may hold other separators as they are."""
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
 
 
 if __name__ == "__main__":
