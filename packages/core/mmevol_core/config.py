@@ -11,9 +11,9 @@ from mmevol_core.errors import UserError, unknown
 
 
 class Config(BaseModel):
-    """Base of every stage's configuration: frozen, and an unknown key is an error."""
+    """Base of every stage's configuration: frozen; an unknown key and a number that is none are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)

@@ -17,9 +17,10 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaNextProcessor,
 )
+from transformers.activations import ACT2FN
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
-from mmevol_core.errors import UserError
+from mmevol_core.errors import UserError, unknown
 from mmevol_train.conversation import IMAGE, chat_template, special_tokens, template
 from mmevol_train.own_template import end_token, own_template
 from mmevol_train.parts import BackboneConfig, locate
@@ -69,10 +70,9 @@ def _load(factory: Any, identifier: str, **options: Any) -> Any:
 
 def _llava_config(config: BackboneConfig, vision: Any, text: Any, tokenizer: Any) -> LlavaNextConfig:
     high, wide = int(vision.image_size), int(vision.patch_size)
-    if (high, wide) != config.tower_geometry():
-        raise UserError(f"backbone {config.name}: {config.vision_tower} has tile={high} and patch={wide}; correct them")
-    if any(side % high for pair in config.pinpoints for side in pair):
-        raise UserError(f"backbone {config.name}: pinpoints must be multiples of the tower's {high} pixels")
+    config.check_tower(high, wide, int(vision.num_hidden_layers))
+    if config.projector_act not in ACT2FN:
+        raise unknown("activation", config.projector_act, sorted(ACT2FN), where="backbone.projector_act")
     return LlavaNextConfig(
         vision_config=vision.to_dict(),
         text_config=text.to_dict(),
@@ -162,7 +162,7 @@ def _processor(config: BackboneConfig, tokenizer: Any) -> LlavaNextProcessor:
         tokenizer=tokenizer,
         patch_size=patch,
         vision_feature_select_strategy=config.vision_feature_select_strategy,
-        num_additional_image_tokens=1 if config.vision_feature_select_strategy == "default" else 0,
+        num_additional_image_tokens=1,  # the class token, which the strategy leaves out
         chat_template=tokenizer.chat_template,
     )
 

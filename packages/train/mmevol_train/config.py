@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ def _unset(value: object) -> bool:
 
 CPU_PROCESSES = 2
 SAVING_S = 600  # that a stage told to stop may take for its step and checkpoint; torchrun's own is 30
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # of Qwen2 and Llama 3
+Beta = Annotated[float, Field(ge=0, lt=1)]
 EngineName = Literal["single", "ddp", "deepspeed_zero2", "deepspeed_zero3", "fsdp2"]
 
 
@@ -54,7 +56,7 @@ class LoraConfig(Config):
     alpha: float = Field(default=16, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
     four_bit: bool = False  # QLoRA: the frozen weights in NF4 (arXiv 2305.14314); GPU
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    targets: tuple[str, ...] = Field(default=LINEAR, min_length=1)  # linear layers by the last part of their names
 
 
 class ValidationConfig(Config):
@@ -99,9 +101,9 @@ class TrainConfig(Config):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     max_grad_norm: float = Field(default=1.0, gt=0)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)  # what NumPy takes
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # bfloat16: compute; the optimizer keeps float32 weights
     gradient_checkpointing: bool = False
     compile: bool = False  # torch.compile; GPU
@@ -115,7 +117,7 @@ class TrainConfig(Config):
     batching: Literal["padded", "packed"] = "padded"
     pack_length: int = Field(default=4096, ge=8)  # tokens of one packed row
     workers: int = Field(default=0, ge=0, exclude=True)  # processes that read pictures
-    threads: int = Field(default=1, ge=0)  # of PyTorch per process; 0 leaves PyTorch's choice
+    threads: int = Field(default=1, ge=0, le=1024)  # of PyTorch per process; 0 leaves PyTorch's choice
     # what is kept and shown
     validation: ValidationConfig | None = Field(default=None, exclude_if=_unset)
     save_every_steps: int | None = Field(default=None, ge=1, exclude=True)
@@ -130,6 +132,17 @@ class TrainConfig(Config):
     def _labels_fit(self) -> TrainConfig:
         if self.label_mode == "mmevol" and self.backbone.chat_template == "tokenizer":
             raise ValueError("label_mode mmevol knows the templates qwen2 and llama3; set label_mode to answer")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> TrainConfig:
+        if self.lora is None:
+            return self
+        if not self.train_language_model:
+            raise ValueError("lora adapts the language model; set train_language_model to true, or lora to null")
+        strange = sorted(set(self.lora.targets) - set(LINEAR)) if self.backbone.chat_template != "tokenizer" else []
+        if strange:
+            raise ValueError(f"lora.targets: no linear layer {', '.join(strange)}; choose among {', '.join(LINEAR)}")
         return self
 
 

@@ -26,8 +26,8 @@ class BackboneConfig(Config):
     tile: int | None = Field(default=None, ge=1)  # side of the tower's picture, pixels; None: ask the tower
     patch: int | None = Field(default=None, ge=1)  # side of its patches, pixels; None: ask the tower
     pinpoints: tuple[tuple[int, int], ...]  # (height, width) of the grids a picture may take, pixels
-    vision_feature_layer: int = -2
-    vision_feature_select_strategy: Literal["default", "full"] = "default"  # default: without the class token
+    vision_feature_layer: int = -2  # whose output is read: 1 is the first, -1 the last
+    vision_feature_select_strategy: Literal["default"] = "default"  # without the class token: it has no place in a grid
     projector_act: str = "gelu"
     projector_std: float | None = Field(default=None, gt=0)  # initial weights; None: the language model's own
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
@@ -40,7 +40,25 @@ class BackboneConfig(Config):
         """
         if self.tile and self.patch:
             return self.tile, self.patch
-        return _geometry(self.vision_tower)
+        tile, patch = _geometry(self.vision_tower)
+        return self.tile or tile, self.patch or patch
+
+    def check_tower(self, tile: int, patch: int, layers: int) -> None:
+        """Whether a tower of that picture and patch size in pixels, and of so many layers, fits.
+
+        Raises:
+            UserError: when it does not.
+        """
+        where = f"backbone {self.name}"
+        if (tile, patch) != self.tower_geometry():
+            raise UserError(f"{where}: {self.vision_tower} has tile={tile} and patch={patch}; correct them")
+        if any(side % tile for pair in self.pinpoints for side in pair):
+            raise UserError(f"{where}: pinpoints must be multiples of the tower's {tile} pixels")
+        if not 1 <= abs(self.vision_feature_layer) <= layers:
+            raise UserError(
+                f"{where}: vision_feature_layer={self.vision_feature_layer}, but {self.vision_tower} has the layers "
+                f"1 to {layers}, or -{layers} to -1 from the end"
+            )
 
 
 def locate(identifier: str) -> str:

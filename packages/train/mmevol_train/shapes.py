@@ -103,17 +103,12 @@ def _stored(identifier: str) -> dict[str, Any]:
 
 
 def _check(backbone: BackboneConfig, language: Language, tower: Vision) -> None:
-    where = f"backbone {backbone.name}"
     if language.num_attention_heads % language.num_key_value_heads:
         raise UserError(
-            f"{where}: {language.num_attention_heads} heads cannot share {language.num_key_value_heads} keys"
+            f"backbone {backbone.name}: {language.num_attention_heads} heads cannot share "
+            f"{language.num_key_value_heads} keys"
         )
-    if (tower.image_size, tower.patch_size) != backbone.tower_geometry():
-        raise UserError(
-            f"{where}: {backbone.vision_tower} has tile={tower.image_size} and patch={tower.patch_size}; correct them"
-        )
-    if any(side % tower.image_size for pair in backbone.pinpoints for side in pair):
-        raise UserError(f"{where}: pinpoints must be multiples of the tower's {tower.image_size} pixels")
+    backbone.check_tower(tower.image_size, tower.patch_size, tower.num_hidden_layers)
 
 
 def projector(language: Language, tower: Vision) -> int:

@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmevol_core.errors import UserError
+from torch import nn
+
+from mmevol_core.errors import UserError, unknown
 from mmevol_core.progress import Progress
 from mmevol_core.stage import StageResult
 from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
@@ -157,11 +159,20 @@ def prepared(model: Any, config: TrainConfig) -> Any:
 
 
 def adapted(model: Any, config: TrainConfig) -> Any:
-    """The model with low-rank adapters on its language model when the configuration asks for them."""
+    """The model with low-rank adapters on its language model when the configuration asks for them.
+
+    Raises:
+        UserError: when the language model has no linear layer of a name.
+    """
     if config.lora is None:
         return model
     import peft
 
+    layers = model.model.language_model.named_modules()
+    linear = {name.rpartition(".")[2] for name, layer in layers if isinstance(layer, nn.Linear)}
+    for name in config.lora.targets:
+        if name not in linear:
+            raise unknown("linear layer", name, linear, where="lora.targets")
     names = "|".join(config.lora.targets)
     shape = peft.LoraConfig(
         r=config.lora.rank, lora_alpha=config.lora.alpha, lora_dropout=config.lora.dropout,
