@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -5,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from support.run_fakes import execute, nodes
 
@@ -146,8 +148,6 @@ def test_kill_9_of_the_parent_ends_the_children_and_the_same_command_continues(t
 
 
 def test_kill_9_of_a_child_is_said_in_one_line_and_the_same_command_continues(tmp_path, begin):
-    import psutil
-
     log = tmp_path / "log"
     parent = begin(tmp_path / "out", log)
     wait_for(lambda: len(lines(log)) >= 2)
@@ -159,8 +159,6 @@ def test_kill_9_of_a_child_is_said_in_one_line_and_the_same_command_continues(tm
 
 
 def test_ctrl_c_ends_the_children_and_leaves_no_process(tmp_path, begin):
-    import psutil
-
     log = tmp_path / "log"
     parent = begin(tmp_path / "out", log, steps=100)
     wait_for(lambda: len(lines(log)) >= 2)
@@ -187,6 +185,25 @@ def test_each_stage_has_the_time_that_it_says_it_needs_to_save(tmp_path):
     from mmevol_train.config import SAVING_S
 
     assert {name for name in STAGES if load(name).grace_s > SAVING_S} == {"pretrain", "finetune"}
+
+
+@pytest.mark.parametrize(("needs_s", "saves"), [(0.5, True), (300, False)])
+def test_a_stage_whose_runner_is_killed_has_the_time_that_it_says_it_needs_to_save(tmp_path, needs_s, saves):
+    graph = [Node("slow", "work", "support.slow_stage", {"log": str(tmp_path / "slow"), "step_s": needs_s})]
+    folder = plan(graph, tmp_path / "out")["slow"].folder
+    source = "import json, sys; from pathlib import Path; from support.run_fakes import execute; "
+    source += "from mmevol_experiment.graph import Node; execute(Path(sys.argv[1]), [Node(*json.loads(sys.argv[2]))])"
+    node = [graph[0].key, graph[0].stage, graph[0].module, dict(graph[0].config)]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    runner = subprocess.Popen([sys.executable, "-c", source, str(tmp_path / "out"), json.dumps(node)], env=environment)
+    wait_for(lambda: (tmp_path / "slow.txt").exists())
+    (worker,) = psutil.Process(runner.pid).children()
+    began = time.monotonic()
+    runner.kill()
+    runner.wait()
+    worker.wait(timeout=60)
+    assert (folder / "saved").exists() == saves
+    assert saves or 2.0 <= time.monotonic() - began < 8  # its grace_s
 
 
 def test_two_processes_at_once_compute_everything_once(tmp_path, begin):

@@ -101,6 +101,7 @@ def _start(job: Job, jobs: Mapping[str, Job], environment: Mapping[str, str]) ->
             "identity": job.identity(jobs),
             "inputs": input_paths(job, jobs),
             "folder": str(job.folder.resolve()),
+            "grace_s": job.grace_s,
         },
     )
     log = (job.folder / LOG_FILE).open("ab")

@@ -34,6 +34,7 @@ def main(job_file: Path) -> int:
     """Run the job unless another process has finished it meanwhile; return the exit status."""
     secrets.register(os.environ)
     job = read_json(job_file)
+    threading.Thread(target=_end_with_parent, args=(job["grace_s"],), daemon=True).start()
     folder = Path(job["folder"])
     identity = job["identity"]
     with locked(folder):
@@ -89,15 +90,14 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _end_with_parent() -> None:
-    """Wait for the parent's end of the pipe to close, then end this process group."""
+def _end_with_parent(grace_s: float) -> None:
+    """Wait for the parent's end of the pipe to close, then end this group as the parent would: asked, then forced."""
     while os.read(0, 1):
         pass
     os.killpg(os.getpgrp(), signal.SIGTERM)
-    time.sleep(10)
+    time.sleep(grace_s)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.exit(main(Path(sys.argv[1])))
