@@ -35,7 +35,7 @@ def test_mix_skips_and_names_missing_files_and_export_reads_what_it_wrote(tmp_pa
     assert "missing: ai2d" in out
     accounts = json.loads((tmp_path / "mixed" / "accounts.json").read_text())
     assert accounts["sources"]["gqa"] == {
-        "category": "Reasoning", "rows": 4, "usable": 4, "refused": {}, "unused": 1, "out": 3,
+        "category": "Reasoning", "rows": 4, "usable": 4, "refused": {}, "changed": {}, "unused": 1, "out": 3,
     }  # fmt: skip
     status, _, error = mmevol(tmp_path, "export", "mixed/conversations.json", "swift", "--as", "ms_swift")
     assert (status, error) == (0, "")
