@@ -14,6 +14,7 @@ from mmevol_eval.benchmark import PublishedData
 from mmevol_experiment.compose import choices, compose, conf_folder, sweep_points
 from mmevol_experiment.experiment import Experiment, prepare
 from mmevol_experiment.preflight import missing
+from mmevol_experiment.published import look
 
 CONF = conf_folder()
 FAMILIES = ("qwen2", "llama3")
@@ -52,6 +53,10 @@ MISSING = ["benchmarks.path=official"]  # ??? on purpose: no file can know it
 def prepared(outputs: Path, *overrides: str) -> Experiment:
     """Compose and fit; the schemas are remembered below `outputs`."""
     return prepare(compose([*overrides, f"paths.outputs={outputs}"]))
+
+
+def lacking(plan: Experiment) -> list[str]:
+    return missing(plan, look(plan))
 
 
 @pytest.fixture(scope="module")
@@ -178,17 +183,23 @@ def test_what_the_official_package_lacks_or_would_ignore_is_refused_before_anyth
 def test_without_the_official_package_one_line_says_how_it_comes_here(outputs):
     nowhere = "evaluate.backend.environment=/nowhere"
     plan = prepared(outputs, "experiment=quickstart", "suite=opencompass9", "backend=vlmeval", nowhere)
-    assert missing(plan) == ["the official package: no /nowhere (run `make vlmeval-env`)"]
+    assert lacking(plan) == ["the official package: no /nowhere (run `make vlmeval-env`)"]
 
 
 def test_a_judge_or_a_benchmark_that_is_not_there_is_named_before_the_training(outputs):
     files = ["evaluate.judge=nowhere.yaml", "benchmark.mme.settings.path=no/MME.tsv"]
     own = "benchmark.pope.settings.judge=replay:no.jsonl"
-    assert missing(prepared(outputs, "experiment=quickstart", "suite=spine5", *files, own)) == [
+    assert lacking(prepared(outputs, "experiment=quickstart", "suite=spine5", *files, own)) == [
         "data: no/MME.tsv (benchmark.mme.settings.path)",
         "judge: nowhere.yaml (evaluate.judge)",
         "judge: replay:no.jsonl (benchmark.pope.settings.judge)",
     ]
+
+
+def test_a_benchmark_that_nobody_asks_is_not_missed(outputs):
+    absent = ["benchmark.pope.settings.judge=replay:no.jsonl", "benchmark.gqa.settings.path=no/gqa.tsv"]
+    plan = prepared(outputs, "experiment=quickstart", "suite=spine5", "evaluate.names=[MME]", *absent)
+    assert lacking(plan) == []
 
 
 def sections(outputs, *overrides):
@@ -242,9 +253,9 @@ def test_a_served_model_needs_no_training(outputs):
         "stages=[evaluate]",
         "evaluate.model.endpoint.api_key_name=K",
     )
-    lacking = missing(paid)
-    assert [text for text in lacking if "GPU" in text or "weights" in text] == []
-    assert "key: environment variable K (evaluate.model.endpoint.api_key_name)" in lacking
+    found = lacking(paid)
+    assert [text for text in found if "GPU" in text or "weights" in text] == []
+    assert "key: environment variable K (evaluate.model.endpoint.api_key_name)" in found
 
 
 def test_a_key_that_no_schema_has_is_refused_by_name(outputs):

@@ -14,7 +14,7 @@ from mmevol_eval.checksums import check_sums
 from mmevol_experiment.compose import compose
 from mmevol_experiment.experiment import prepare
 from mmevol_experiment.preflight import check
-from mmevol_experiment.published import CACHE, look
+from mmevol_experiment.published import CACHE
 
 TSV = "index\timage\tquestion\tA\tB\tanswer\n1\t/9j/\tWhich?\tx\ty\tA\n"
 MD5 = hashlib.md5(TSV.encode()).hexdigest()
@@ -51,20 +51,17 @@ def test_offline_refuses_a_file_that_is_not_the_published_one(folder):
 
 def test_offline_takes_the_published_file_and_says_so(folder):
     right = experiment(folder, "offline=true", as_published())
-    check(right)
-    assert look(right).notes == ["benchmark files: 1 of 1 have their published MD5"]
+    assert check(right).notes == ["benchmark files: 1 of 1 have their published MD5"]
 
 
 def test_without_offline_another_file_is_a_note(folder):
     other = experiment(folder, "offline=false")
-    check(other)
-    assert [note.split(":")[0] for note in look(other).notes] == ["NOT THE PUBLISHED FILE", "benchmark files"]
+    assert [note.split(":")[0] for note in check(other).notes] == ["NOT THE PUBLISHED FILE", "benchmark files"]
 
 
 def test_a_file_named_by_itself_is_a_note_also_offline(folder):
     named = experiment(folder, "offline=true", f"benchmark.mmstar.settings.path={folder / 'MMStar.tsv'}")
-    check(named)
-    assert look(named).notes[0].startswith("NOT THE PUBLISHED FILE: MMStar")
+    assert check(named).notes[0].startswith("NOT THE PUBLISHED FILE: MMStar")
 
 
 def test_an_absent_file_is_missing_before_anything_is_paid(folder):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from mmevol_core.config import Config, fit
+from mmevol_core.config import Config, ConfigT, fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import replacing
 from mmevol_experiment import manifest
@@ -77,6 +77,11 @@ class Experiment:
     def folder(self) -> Path:
         """Where the links are."""
         return self.config.paths.outputs / self.config.name
+
+    def pending(self, stage: str, schema: type[ConfigT]) -> dict[str, ConfigT]:
+        """Configurations of a stage's runs that are still to be done, fitted to its schema; by their keys."""
+        jobs = {key: job for key, job in self.jobs.items() if job.node.stage == stage and job.done is None}
+        return {key: fit(schema, job.node.config, job.node.where) for key, job in jobs.items()}
 
     @property
     def report(self) -> Path:

@@ -6,7 +6,7 @@ that is named by itself (`benchmark.NAME.settings.path`) may be another one and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import PublishedData
 from mmevol_eval.benchmarks import find
 from mmevol_eval.checksums import Sum, check_sums
-from mmevol_eval.data import locate
+from mmevol_eval.data import BenchmarksConfig, locate
+from mmevol_eval.settings import EvaluateConfig
 from mmevol_experiment.experiment import Experiment
 
 CACHE = "checksums.json"  # below the folder of outputs
@@ -32,28 +33,30 @@ class Found:
 
 def look(experiment: Experiment) -> Found:
     """Check the files that stage runs still to be done will read; name those of `benchmarks.path` that are absent."""
-    pending = {job.node.stage for job in experiment.jobs.values() if job.done is None}
-    if not pending & {"benchmarks", "evaluate"}:
+    chosen = benchmarks_of(experiment)
+    if not chosen:
         return Found([], [], [])
     config, missing = experiment.config, list[str]()
-    official, folder = config.benchmarks.get("source") == "official", Path(config.benchmarks.get("path") or "???")
+    made = fit(BenchmarksConfig, experiment.jobs["benchmarks"].node.config, "benchmarks")
+    folder = made.path if made.source == "official" and made.path and made.path.is_dir() else None
     shared: list[tuple[PublishedData, Path]] = []
     own: list[tuple[PublishedData, Path]] = []
-    for one in _chosen(experiment).values():
+    for one in chosen.values():
         if one.settings.path is not None:
             own += [(one, one.settings.path)] if one.settings.path.exists() else []
-        elif official and folder.is_dir():
+        elif folder is not None:
             try:
                 shared.append((one, locate(folder, find(one.name))))
             except UserError as error:
                 missing.append(str(error))
-    sums = check_sums([*shared, *own], config.paths.outputs / CACHE)
-    refused = list(_refusals(sums[: len(shared)], experiment, folder)) if config.offline else []
-    return Found(missing, refused, list(_notes(sums)))
+    cache = config.paths.outputs / CACHE
+    sums, own_sums = check_sums(shared, cache), check_sums(own, cache)
+    refused = list(_refusals(sums, chosen, folder)) if config.offline and folder is not None else []
+    return Found(missing, refused, list(_notes([*sums, *own_sums])))
 
 
-def _refusals(sums: list[Sum], experiment: Experiment, folder: Path) -> Iterator[str]:
-    keys = {one.name: key for key, one in _chosen(experiment).items()}
+def _refusals(sums: list[Sum], chosen: Mapping[str, PublishedData], folder: Path) -> Iterator[str]:
+    keys = {one.name: key for key, one in chosen.items()}
     for one in sums:
         if one.state == "other":
             yield (
@@ -73,9 +76,9 @@ def _notes(sums: list[Sum]) -> Iterator[str]:
         yield f"benchmark files: {same} of {len(sums)} have their published MD5{rest}"
 
 
-def _chosen(experiment: Experiment) -> dict[str, PublishedData]:
-    """The benchmarks that will be asked, by their key in the configuration."""
-    config = experiment.config
-    names = config.evaluate.get("names")
-    suite = {key: fit(PublishedData, one, f"benchmark.{key}") for key, one in config.benchmark.items()}
-    return {key: one for key, one in suite.items() if not names or one.name in names}
+def benchmarks_of(experiment: Experiment) -> dict[str, PublishedData]:
+    """The benchmarks that stage runs still to be done will read, by their key in the configuration."""
+    names = {name for stage in experiment.pending("evaluate", EvaluateConfig).values() for name in stage.names}
+    names |= {name for stage in experiment.pending("benchmarks", BenchmarksConfig).values() for name in stage.names}
+    suite = {key: fit(PublishedData, one, f"benchmark.{key}") for key, one in experiment.config.benchmark.items()}
+    return {key: one for key, one in suite.items() if one.name in names}

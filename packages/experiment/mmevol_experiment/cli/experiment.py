@@ -53,8 +53,8 @@ def _run_one(overrides: list[str], console: Console, *, suffix: str) -> None:
     if suffix:
         values["name"] = f"{values['name']}.{suffix}"
     experiment = prepare(values)
-    preflight.check(experiment)
-    for line in [*published.look(experiment).notes, *lines(experiment)]:  # which files, what is about to be paid
+    found = preflight.check(experiment)
+    for line in [*found.notes, *lines(experiment)]:  # which files, what is about to be paid
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     run_jobs(
         experiment.jobs,
@@ -111,13 +111,13 @@ def plan(overrides: Overrides = None) -> None:
         say(f"{key:<{width}}  {state:<24}  {job.folder}")
     from mmevol_experiment.training_plan import training_lines
 
-    for line in [*lines(experiment), *training_lines(experiment), *published.look(experiment).notes]:
+    found = published.look(experiment)
+    for line in [*lines(experiment), *training_lines(experiment), *found.notes]:
         say(line)
-    lacking = preflight.missing(experiment)
-    if lacking:
-        raise UserError("; ".join([f"missing on this machine: {'; '.join(lacking)}", *preflight.refused(experiment)]))
-    if refusals := preflight.refused(experiment):
-        raise UserError("; ".join(refusals))
+    lacking = preflight.missing(experiment, found)
+    reasons = [f"missing on this machine: {'; '.join(lacking)}"] if lacking else []
+    if reasons := reasons + preflight.refused(experiment, found):
+        raise UserError("; ".join(reasons))
     say("nothing is missing on this machine")
 
 
