@@ -21,3 +21,8 @@ def test_tokens_are_counted_without_importing_torch_or_transformers(tmp_path):
         done = mmevol("tokens", "--sizes", sizes, "--backbone", backbone, after=WITHOUT_TORCH)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)[0]["tokens"] == expected
+
+
+def test_the_processes_that_read_rows_do_not_import_what_prints_them():
+    source = "import sys, mmevol_train.rows; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", source], timeout=120).returncode == 0

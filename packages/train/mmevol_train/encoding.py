@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenizers import AddedToken, Tokenizer
 
-from mmevol_train.conversation import IMAGE, Rendered
+from mmevol_train.conversation import IMAGE, Rendered, Template
 
 
 @dataclass(frozen=True)
@@ -50,3 +50,9 @@ def untrimmed(tokenizer: Tokenizer) -> Tokenizer:
     copy = Tokenizer.from_str(tokenizer.to_str())
     copy.post_processor = None  # it trims offsets, and adds special tokens, which nobody asks for here
     return copy
+
+
+def newline_ids(words: Tokenizer, shape: Template, mode: str, stage: str) -> tuple[int, ...]:
+    """The reference looks newlines up as a token; byte-level vocabularies (Qwen2, Llama-3) have no such entry."""
+    found = words.token_to_id(shape.newline) if (mode, stage) == ("mmevol", "finetune") else None
+    return () if found is None else (found,)

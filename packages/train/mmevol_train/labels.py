@@ -28,7 +28,8 @@ from mmevol_train.conversation import (
     template,
     union,
 )
-from mmevol_train.encoding import Encoded, encode, untrimmed, with_image_token
+from mmevol_train.encoding import Encoded, encode, newline_ids, untrimmed, with_image_token
+from mmevol_train.llava import image_names, row_problem
 
 STAGES = ("pretrain", "finetune")
 MODES = ("answer", "mmevol")
@@ -114,30 +115,6 @@ def load_tokenizer(path: Path | None, shape: Template) -> Tokenizer:
     return words
 
 
-def row_problem(row: Any) -> str:
-    """Why a row is no LLaVA row, or an empty text."""
-    turns = row.get("conversations") if isinstance(row, dict) else None
-    if not isinstance(turns, list) or not turns:
-        return "needs a non-empty list `conversations`"
-    for turn in turns:
-        if not (isinstance(turn, dict) and isinstance(turn.get("from"), str) and isinstance(turn.get("value"), str)):
-            return "every turn needs the texts `from` and `value`"
-        try:
-            (turn["from"] + turn["value"]).encode()
-        except UnicodeEncodeError:
-            return "a turn holds half of a surrogate pair, which is no character"
-    return ""
-
-
-def image_names(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Paths of a row's pictures; BadRow when `image` holds something else."""
-    value = row.get("image") or []
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-        raise BadRow("`image` is neither a path nor a list of paths")
-    return tuple(names)
-
-
 def _rendered(
     row: Mapping[str, Any], shape: Template, stage: str, mode: str, words: Tokenizer, begins: str
 ) -> Rendered:
@@ -168,12 +145,6 @@ def _start(words: Tokenizer, shape: Template, standin: bool) -> str:
         return shape.start
     ids = words.encode("", add_special_tokens=True).ids
     return shape.start if shape.start and ids[:1] == [words.token_to_id(shape.start)] else ""
-
-
-def newline_ids(words: Tokenizer, shape: Template, mode: str, stage: str) -> tuple[int, ...]:
-    """The reference looks newlines up as a token; byte-level vocabularies (Qwen2, Llama-3) have no such entry."""
-    found = words.token_to_id(shape.newline) if (mode, stage) == ("mmevol", "finetune") else None
-    return () if found is None else (found,)
 
 
 def normalised(rendered: Rendered, words: Tokenizer) -> Rendered:

@@ -27,8 +27,9 @@ from mmevol_train.conversation import (
     template,
 )
 from mmevol_train.corpus import Picture, Refused, Row, to_batch
+from mmevol_train.encoding import newline_ids
 from mmevol_train.images import image_size
-from mmevol_train.labels import image_names, newline_ids, row_problem
+from mmevol_train.llava import image_names, row_problem
 from mmevol_train.pieces import Pieces
 
 
