@@ -51,8 +51,9 @@ def unescaped_quotes(value, *_):
 
 
 def single_backslashes(value, *_):
-    """Only where one backslash alone is no escape of JSON: `\\n` for a backslash and an n cannot be told from a new line."""
-    return re.sub(r'\\\\(?![nrtbfu"/\\])', r"\\", dump(value))
+    """Only where one backslash alone is no escape: `\\n` for a backslash and an n cannot be told from a new line, nor
+    `\\'` from an apostrophe that was escaped as in JavaScript."""
+    return re.sub(r"""\\\\(?![nrtbfu"'/\\])""", r"\\", dump(value))
 
 
 def smart_delimiters(value, *_):
