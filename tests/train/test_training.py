@@ -12,8 +12,8 @@ from support.training_runs import folder, inputs, losses, tune
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
-from mmevol_train import finetune, packing, training
-from mmevol_train.checkpoint import load
+from mmevol_train import checkpoint, finetune, packing, training
+from mmevol_train.checkpoint import load, save
 
 
 def test_pretraining_changes_the_projector_and_newline_and_nothing_else(base):
@@ -133,6 +133,28 @@ def test_a_diverged_loss_stops_the_run_and_names_the_rows(base, tmp_path):
     model.save_pretrained(broken)
     with pytest.raises(UserError, match="loss nan at step 1; rows of the step: "):
         finetune.run(tune(base[1]), inputs(base, checkpoint=broken), folder(tmp_path, "out"))
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_weights_of_a_step_that_is_no_number_are_not_kept_when_the_run_goes_on(base, tmp_path, caplog):
+    """A row with a token whose weights are no number spoils its step and all that follow; those before are kept."""
+    model, processor = load(base[2].files["checkpoint"])
+    with torch.no_grad():
+        model.get_input_embeddings().weight[processor.tokenizer("¤").input_ids[-1]] = float("nan")
+    save(model, processor, tmp_path / "broken")
+    talks = [[{"from": "human", "value": f"what {row}"}, {"from": "gpt", "value": "yes"}] for row in range(16)]
+    talks[3][0]["value"] += "¤"
+    data = tmp_path / "rows.json"
+    data.write_text(json.dumps([{"id": str(number), "conversations": talk} for number, talk in enumerate(talks)]))
+    config = tune(base[1], on_divergence="warn", save_every_steps=1, keep_checkpoints=99)
+    out = folder(tmp_path, "out")
+    with caplog.at_level(logging.WARNING, logger="mmevol_train"):
+        finetune.work(config, inputs(base, checkpoint=tmp_path / "broken", conversations=data), out)
+    losses_seen = [row["loss"] for row in read_jsonl(out / "metrics.jsonl")]
+    sound = [step for step, loss in enumerate(losses_seen, 1) if loss is not None]
+    assert sound and len(sound) < len(losses_seen) == 12  # 3 epochs of 16 rows, 4 a step
+    assert [checkpoint.step_of(kept) for kept in checkpoint.kept(out / "training")] == sound
+    assert f"no checkpoint of step {len(sound) + 1}: its loss or gradient is no number" in caplog.text
 
 
 def test_what_learns_is_logged_as_a_table(base, tmp_path, caplog):
