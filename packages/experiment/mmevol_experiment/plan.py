@@ -24,6 +24,8 @@ from mmevol_experiment.stages import from_module
 
 STANDIN = "standin:"
 REPLAY = "replay:"  # a judge whose answers lie in a file
+# What is a path is told by its text, not by the schemas' `Path` fields: weights and judges are strings that may name a
+# folder or file, and among the paths are folders that change no output (`evaluate.backend.environment`).
 _NAMES_FILE = re.compile(r"/|\.(json|jsonl|yaml|tsv|parquet|txt)$")
 _TREE = "parquet tree"  # stands for the key of a folder that is read to any depth
 _NAMES_FOLDER = {"path", "benchmarks", _TREE}  # keys whose values are paths also when they look like words
@@ -91,8 +93,13 @@ def _facts(node: Node) -> dict[str, Any]:
     """What the fingerprint needs to know of a stage; importing its module may cost seconds."""
     stage = from_module(node.module)
     config = fit(stage.config, node.config, node.where or node.stage).model_dump(mode="json")
-    facts = {"config": config, "version": stage.version, "needs": stage.needs, "accepts": stage.accepts}
-    return {**facts, "grace_s": stage.grace_s}
+    return {
+        "config": config,
+        "version": stage.version,
+        "needs": stage.needs,
+        "accepts": stage.accepts,
+        "grace_s": stage.grace_s,
+    }
 
 
 def _used(node: Node, facts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
