@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import official_data, tiny_llava
+from support import hostile_replies, official_data, tiny_llava
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl, write_jsonl
@@ -78,6 +78,25 @@ def test_every_verdict_and_every_number_is_the_packages_own(cases, judged, tmp_p
                     wrong.append((case.benchmark, name, mine["scores"][name], value))
     assert not wrong
     assert bool(drawn) == judged  # the replay file has unreadable judges in it, and nobody else draws
+
+
+@pytest.mark.slow
+@installed
+@pytest.mark.parametrize("judged", [False, True], ids=["without a judge", "with a judge"])
+def test_replies_that_nobody_expects_get_the_packages_verdicts(judged, tmp_path):
+    """BLINK's rows with a number for an option are left out: the package turns it into a fraction (docs/parity.md)."""
+    held_out = tiny_llava.held_out(tmp_path / "held_out")
+    cases = official_data.write_all(held_out, tmp_path, len(hostile_replies.REPLIES), hostile_replies.REPLIES)
+    chosen = [case for case in cases if (case.judge != "none") == judged]
+    stored = [Stored(case.benchmark, case.data, case.predictions, case.judge) for case in chosen]
+    official = vlmeval.score_all(stored, tmp_path / "work", CONFIG)
+    wrong = []
+    for case in chosen:
+        theirs = official[case.benchmark]
+        numbers = {item.index for item in case.items if any(text.isdigit() for text in item.options.values())}
+        left_out = set(theirs["guessed"]) | (numbers if case.benchmark == "BLINK" else set())
+        wrong += differences(ours(case, tmp_path), theirs, left_out)
+    assert not wrong
 
 
 def test_without_its_environment_one_line_names_the_command(cases, tmp_path):

@@ -17,7 +17,8 @@ from mmevol_eval.twins.writing import base64_image
 TWINS = ("MME", "MMStar", "HallusionBench", "MathVista_MINI", "MMMU_DEV_VAL", "AI2D_TEST", "POPE", "BLINK",
          "RealWorldQA", "MIA-Bench")  # fmt: skip
 JUDGED = ("MathVista_MINI", "MIA-Bench", "MMVet", "LLaVABench")
-MISSING = ("", "None", "N/A", "nan", "null", "NA")  # what pandas reads as a missing cell, then as the word `nan`
+MISSING = ("", "None", "N/A", "nan", "null", "NA", "NULL", "#N/A", "<NA>", "NaN", "-nan", "n/a", "#NA", "-1.#IND",
+           "1.#QNAN")  # fmt: skip  # what pandas reads as a missing cell, then as the word `nan`
 
 # {right} and {wrong} stand for an answer and another one, {text} for the right option's words
 REPLIES = (
@@ -50,7 +51,7 @@ class Case:
         return list(find(self.benchmark).load(self.data))
 
 
-def write_all(held_out: Path, root: Path, items: int) -> list[Case]:
+def write_all(held_out: Path, root: Path, items: int, replies: Sequence[str] = REPLIES) -> list[Case]:
     """Every file with about `items` rows, and a case of it without a judge and with one where that can be scored."""
     config = BenchmarksConfig(source="twins", names=(*TWINS, "GQA"), items=items)
     STAGE.run(config, {"held_out": held_out}, root)
@@ -61,19 +62,19 @@ def write_all(held_out: Path, root: Path, items: int) -> list[Case]:
     for name, rows in OTHERS.items():
         files[name] = folder / f"{name}.tsv"
         write_tsv(files[name], list(rows(pictures, items)))
-    return [case for name, file in files.items() for case in _cases(name, file, root)]
+    return [case for name, file in files.items() for case in _cases(name, file, root, replies)]
 
 
-def _cases(name: str, data: Path, root: Path) -> Iterator[Case]:
+def _cases(name: str, data: Path, root: Path, forms: Sequence[str]) -> Iterator[Case]:
     rules = find(name)
     rng = random.Random(name)
     items = list(rules.load(data))
     predictions = root / f"{name}.predictions.jsonl"
-    offset = rng.randrange(len(REPLIES))
+    offset = rng.randrange(len(forms))
     write_jsonl(
         predictions,
         [
-            {"index": item.index, "prediction": reply(REPLIES[(place + offset) % len(REPLIES)], item)}
+            {"index": item.index, "prediction": reply(forms[(place + offset) % len(forms)], item)}
             for place, item in enumerate(items)
         ],
     )
