@@ -53,7 +53,7 @@ def test_a_row_that_is_too_long_is_refused():
 def test_packing_fills_97_percent_and_plans_a_million_rows_in_seconds():
     lengths = np.clip(np.random.default_rng(0).lognormal(6.5, 0.8, 200_000), 20, 4096).astype(np.int64)
     start = time.process_time()
-    bins = packed_epoch(lengths, 4096, 0)
+    bins = packed_epoch(lengths, 4096, (0, 0))
     assert time.process_time() - start < 2.0  # a fifth of a million
     assert lengths.sum() / (len(bins) * 4096) >= 0.97
 

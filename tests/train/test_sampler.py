@@ -47,8 +47,9 @@ def test_padding_stays_below_eight_percent_on_a_wide_mix_of_lengths():
     assert lengths.sum() / padded > 0.92  # in random order 0.42
 
 
-def test_order_differs_between_epochs_and_seeds():
+@pytest.mark.parametrize("packed", [None, 40])
+def test_no_two_passes_of_neighbouring_seeds_are_the_same(packed):
     lengths = np.full(64, 10)
-    first, second = plan(lengths, 4, epochs=2, seed=0), plan(lengths, 4, epochs=2, seed=1)
-    assert first.batches[:16] != first.batches[16:]
-    assert first.batches != second.batches
+    runs = [plan(lengths, 4, epochs=3, seed=seed, pack_length=packed).batches for seed in range(3)]
+    passes = [tuple(map(tuple, run[start : start + 16])) for run in runs for start in (0, 16, 32)]
+    assert len(set(passes)) == 9

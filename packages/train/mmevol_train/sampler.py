@@ -31,8 +31,8 @@ class Plan:
         return int(sum(int(values[batch].sum()) for batch in self.batches))
 
 
-def epoch(lengths: NDArray[np.int64], batch_size: int, seed: int) -> list[list[int]]:
-    """One pass over all rows in batches of similar length, in random order.
+def epoch(lengths: NDArray[np.int64], batch_size: int, seed: tuple[int, int]) -> list[list[int]]:
+    """One pass over all rows in batches of similar length, in random order of its `seed`, (run's, number of the pass).
 
     Lengths are true tokens, images included. The one batch that may be incomplete comes at a random place.
     """
@@ -47,7 +47,7 @@ def epoch(lengths: NDArray[np.int64], batch_size: int, seed: int) -> list[list[i
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
-def packed_epoch(lengths: NDArray[np.int64], capacity: int, seed: int) -> list[list[int]]:
+def packed_epoch(lengths: NDArray[np.int64], capacity: int, seed: tuple[int, int]) -> list[list[int]]:
     """One pass over all rows in packed rows of at most `capacity` tokens, in random order.
 
     Rows are packed within random blocks, so that the same rows do not meet in every epoch.
@@ -76,7 +76,7 @@ def plan(
     batches: list[list[int]] = []
     number, seen = 0, 0
     while (number < epochs) if tokens is None else (seen < tokens):
-        passed = seed + number
+        passed = (seed, number)  # a sum would give runs of neighbouring seeds the same passes
         one = epoch(lengths, batch_size, passed) if pack_length is None else packed_epoch(lengths, pack_length, passed)
         for batch in one:
             size = int(lengths[batch].sum())
