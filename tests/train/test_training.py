@@ -148,8 +148,9 @@ def test_weights_of_a_step_that_is_no_number_are_not_kept_when_the_run_goes_on(b
     data.write_text(json.dumps([{"id": str(number), "conversations": talk} for number, talk in enumerate(talks)]))
     config = tune(base[1], on_divergence="warn", save_every_steps=1, keep_checkpoints=99)
     out = folder(tmp_path, "out")
-    with caplog.at_level(logging.WARNING, logger="mmevol_train"):
-        finetune.work(config, inputs(base, checkpoint=tmp_path / "broken", conversations=data), out)
+    refused = pytest.raises(UserError, match="last step, 12, is no number, so there are no weights to export")
+    with caplog.at_level(logging.WARNING, logger="mmevol_train"), refused:
+        finetune.run(config, inputs(base, checkpoint=tmp_path / "broken", conversations=data), out)
     losses_seen = [row["loss"] for row in read_jsonl(out / "metrics.jsonl")]
     sound = [step for step, loss in enumerate(losses_seen, 1) if loss is not None]
     assert sound and len(sound) < len(losses_seen) == 12  # 3 epochs of 16 rows, 4 a step

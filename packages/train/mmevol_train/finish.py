@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from mmevol_core.errors import UserError
 from mmevol_train import checkpoint
 from mmevol_train.config import LoraConfig, TrainConfig
 from mmevol_train.engine import rank, wait
@@ -19,9 +20,19 @@ log = logging.getLogger(__name__)
 
 
 def choose(config: TrainConfig, trainer: PartsTrainer, work: Path) -> dict[str, Any]:
-    """Put the weights to export into the trained model: the last step's, or those of the lowest held-out loss."""
+    """Put the weights to export into the trained model: the last step's, or those of the lowest held-out loss.
+
+    Raises:
+        UserError: when a run that warns of divergence ended on a step that is no number: its weights are none either.
+    """
     step = trainer.state.global_step
     found = checkpoint.best(work) if config.validation is not None else None
+    if not trainer.finite and (found is None or config.validation is None or config.validation.export == "last"):
+        raise UserError(
+            f"loss or gradient of the last step, {step}, is no number, so there are no weights to export; lower the "
+            "rate, or see which rows do it with on_divergence=stop",
+            status=3,
+        )
     if found is None:
         return {"exported_step": step}
     folder, loss = found

@@ -63,7 +63,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         self._held_out, self._schedule_steps = held_out, schedule_steps
         self._padded = padded  # what packed batches are compared with, once
         self._held_out_loss: tuple[int, float] | None = None  # (step, loss) of the last one taken
-        self._finite = True  # loss and gradient of the last step
+        self.finite = True  # loss and gradient of the last step
         self._needed = Needed(self.model, self.model.get_output_embeddings())
 
     def get_train_dataloader(self) -> Any:
@@ -161,7 +161,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         rates = {f"lr/{group['part']}": group["lr"] for group in self._last_rates}
         values = {"loss": logs["loss"], "grad_norm": logs["grad_norm"], **rates, **self._meter.values()}
         step = self.state.global_step
-        self._finite = math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])
+        self.finite = math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])
         self._meter.judge(step, logs["loss"], logs["grad_norm"])
         if self._held_out is not None and self._held_out.due(step, self.state.max_steps):
             values["held_out_loss"] = self._take_held_out_loss(self._held_out)
@@ -271,7 +271,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Trainer's own, then the mark that it is whole: set when the last rank has written its shards."""
-        if not self._finite:
+        if not self.finite:
             log.warning("no checkpoint of step %d: its loss or gradient is no number", self.state.global_step)
             return
         super()._save_checkpoint(model, trial)
