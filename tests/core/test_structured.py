@@ -71,7 +71,7 @@ def test_a_server_without_schemas_is_asked_plainly_and_the_journal_counts_it(tmp
     assert texts == ["hello"] * 3
     assert handler.asked == [True, False, False, False]  # refused once, not tried again
     assert notes == {"asked without a schema, which m refused": 3}
-    assert not stats.failures
+    assert stats.errors == {"no_structure": 1}
     again, stats, notes = ask(end, tmp_path / "j.sqlite", ["one", "two", "three", "four"])
     assert again == ["hello"] * 4
     assert handler.asked[4:] == [False]  # what was answered is not asked again, nor is the schema tried again

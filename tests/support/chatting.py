@@ -48,4 +48,4 @@ if __name__ == "__main__":  # BASE_URL JOURNAL COUNT CONCURRENCY [LARGEST FILE I
         replies, stats = ask_all(endpoint(url, concurrency=int(concurrency)), Path(path), numbered(int(count)))
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(len(replies), stats.cached, stats.requests)
+    print(len(replies), stats.cached)

@@ -21,17 +21,16 @@ from mmevol_core.notes import NO_SCHEMA
 
 @dataclass
 class ChatStats:
-    """What happened since the client was made; `failures` counts rows by reason, `errors` counts attempts by class."""
+    """What happened since the client was made; the journal counts the rest, over all runs."""
 
-    requests: int = 0
-    answered: int = 0
-    cached: int = 0
-    shared: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float = 0.0
-    failures: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
+    cached: int = 0  # answers that the journal had
+    errors: Counter[str] = field(default_factory=Counter)  # attempts that failed, by class
+
+    def brief(self) -> dict[str, int | str]:
+        """What is worth seeing while the work goes on: what is not paid again, and why it may be slow."""
+        errors = ", ".join(f"{name} {count}" for name, count in self.errors.most_common())
+        shown: dict[str, int | str] = {"cached": self.cached, "errors": errors}
+        return {key: value for key, value in shown.items() if value}
 
 
 class Asker(ABC):
@@ -100,7 +99,6 @@ class Asker(ABC):
                     await self._fetch(request, plain)
                     cached = False
                 else:
-                    self.stats.shared += 1
                     await asyncio.wait([flying])
                     if not flying.cancelled():
                         flying.result()
@@ -110,13 +108,9 @@ class Asker(ABC):
                 raise UserError(f"journal {self._journal.path} holds a damaged answer; move it away to start afresh")
             return completion.reply(found[1], cached)
         except ChatFailure as failure:
-            if failure.reason != NO_STRUCTURE:
-                self.stats.failures[failure.reason] += 1
+            if failure.reason != NO_STRUCTURE or schema is not None:
                 raise
-            if schema is not None:
-                raise
-            self.stats.failures["refused"] += 1  # it had none, whatever the server means
-            raise ChatFailure("refused", failure.detail) from failure
+            raise ChatFailure("refused", failure.detail) from failure  # it had no schema, whatever the server means
 
     async def _fetch(self, request: Request, plain: bool) -> None:
         """Attempt until the journal has the answer; whoever asks for the same key meanwhile waits for this future."""

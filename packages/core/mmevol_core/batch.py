@@ -206,7 +206,6 @@ class BatchChat(Asker):
         batch = await self._created(job, uploaded.id)
         job.id, job.submitted = batch.id, time.time()
         self._book.note()
-        self.stats.requests += len(job.keys)
         draft.path.unlink()
 
     async def _created(self, job: Job, file_id: str) -> Batch:
@@ -279,15 +278,9 @@ class BatchChat(Asker):
                 self._tell(key, attempt.error)
 
     def _count(self, attempt: Attempt) -> None:
-        stats = self.stats
-        stats.prompt_tokens += attempt.prompt_tokens
-        stats.completion_tokens += attempt.completion_tokens
-        stats.usd += attempt.usd
         self._budget.settle(0.0, attempt.usd)
-        if attempt.error is None:
-            stats.answered += 1
-        else:
-            stats.errors[attempt.error] += 1
+        if attempt.error is not None:
+            self.stats.errors[attempt.error] += 1
 
     def _tell(self, key: str, error: str | None) -> None:
         self._keys.discard(key)

@@ -85,7 +85,6 @@ class Chat(Asker):
         try:
             async with self.window:
                 self._check()
-                self.stats.requests += 1
                 outcome = await self._transport.post(request.body)
                 done = outcome.completion
                 if done is not None and done.counted:
@@ -108,16 +107,15 @@ class Chat(Asker):
             raise
 
     async def _record(self, key: bytes, outcome: Outcome, usd: float) -> None:
-        done, stats = outcome.completion, self.stats
-        tokens = (done.prompt_tokens, done.completion_tokens) if done else (0, 0)
+        done = outcome.completion
         attempt = Attempt(
             key=key,
             status=outcome.status,
             error=outcome.error,
             latency_s=outcome.latency_s,
             raw=outcome.raw,
-            prompt_tokens=tokens[0],
-            completion_tokens=tokens[1],
+            prompt_tokens=done.prompt_tokens if done else 0,
+            completion_tokens=done.completion_tokens if done else 0,
             usd=usd,
             model=self.endpoint.model,
         )
@@ -126,15 +124,11 @@ class Chat(Asker):
         except UserError as error:
             self._halt(error)
             raise
-        stats.prompt_tokens += tokens[0]
-        stats.completion_tokens += tokens[1]
-        stats.usd += usd
 
     def _learn(self, outcome: Outcome) -> None:
         """Tell the limits what came of an attempt; stop everything when nothing else can succeed."""
         self.window.report(outcome.overloaded)
         if outcome.error is None:
-            self.stats.answered += 1
             self._breaker.answered()
             return
         self.stats.errors[outcome.error] += 1

@@ -191,7 +191,7 @@ def _all(
 
             async for (number, _), done in run_rows(rows, one, author.chat.rows_in_flight):
                 results.add(number, done)
-                progress.update(results.done, usd=round(journal.counts.usd, 4))
+                progress.update(results.done, usd=round(journal.counts.usd, 4), **author.chat.stats.brief())
 
         speak(config.teacher, config.judge, journal, inputs["images"], out_dir, work)
 

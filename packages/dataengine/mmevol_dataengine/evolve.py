@@ -102,7 +102,8 @@ def _evolve_rest(
             async for (number, _), outcome in run_rows(rest, one, author.chat.rows_in_flight):
                 log.add(number, outcome)
                 ledger.add(outcome)
-                progress.update(len(log), usd=round(journal.counts.usd, 4), **ledger.brief())
+                usd = round(journal.counts.usd, 4)
+                progress.update(len(log), usd=usd, **ledger.brief(), **author.chat.stats.brief())
 
         speak(config.teacher, config.judge, journal, inputs["images"], out_dir, work)
 
