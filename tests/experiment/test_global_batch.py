@@ -30,3 +30,11 @@ def test_processes_that_make_another_batch_are_refused_before_anything_runs(tmp_
     with pytest.raises(UserError, match=said):
         plan(["experiment=quickstart", *overrides, f"paths.outputs={tmp_path}"])
     assert not list(tmp_path.glob("stages/*/*/"))
+
+
+def test_a_plan_made_where_there_are_no_gpus_counts_the_rows_of_those_it_requires(tmp_path):
+    with pytest.raises(UserError, match="missing on this machine") as fits:
+        plan(["experiment=qwen2_evol", f"paths.outputs={tmp_path}"])
+    assert "rows a step" not in str(fits.value)  # 8 x 4 x 4 = 128
+    with pytest.raises(UserError, match="finetune: 8 processes x 4 rows x 3 accumulated = 96 rows a step, not global"):
+        plan(["experiment=qwen2_evol", "finetune.accumulate=3", f"paths.outputs={tmp_path}"])

@@ -49,6 +49,7 @@ def refused(experiment: Experiment, found: Found) -> list[str]:
     from mmevol_train.ready import check_machine
 
     refusals = list(found.refused)
+    gpus = max(gpu_count(), experiment.config.requires.gpus)  # too few are named as missing; the batch is enough's
     training: dict[str, TrainConfig | None] = {
         "pretrain": _first(experiment.pending("pretrain", PretrainConfig)),
         "finetune": _first(experiment.pending("finetune", FinetuneConfig)),
@@ -56,7 +57,7 @@ def refused(experiment: Experiment, found: Found) -> list[str]:
     for stage, config in training.items():
         if config is not None:
             try:
-                rows_a_step(stage, config, config.engine.ranks_of_a_node(gpu_count()) * config.engine.nodes)
+                rows_a_step(stage, config, config.engine.ranks_of_a_node(gpus) * config.engine.nodes)
                 check_machine(config)
             except UserError as error:
                 refusals.append(str(error) if str(error).startswith(stage) else f"{stage}: {error}")
