@@ -22,6 +22,7 @@ from mmevol_eval.benchmark import (
 )
 from mmevol_eval.benchmarks import find
 from mmevol_eval.data import locate
+from mmevol_eval.grading.tsv import Encoded
 from mmevol_eval.predictions import Ask
 from mmevol_eval.protocol import data_hash, default_rules
 from mmevol_eval.settings import EvaluateConfig
@@ -48,13 +49,50 @@ def load_tasks(config: EvaluateConfig, root: Path | None) -> list[Task]:
     """Find and read every benchmark: its own `path`, or its file in `root`.
 
     Raises:
-        UserError: an unknown benchmark, profile of prompts or rules, or data that are not there.
+        UserError: an unknown benchmark, profile of prompts or rules, data that are not there, or items without their
+            pictures.
     """
     rules = [find(name) for name in config.names]
     for name in config.settings:
         if find(name).name != name:
             raise UserError(f"evaluate.settings: {name!r} is called {find(name).name!r} here")
-    return [_task(benchmark, config.of(benchmark.name), root) for benchmark in rules]
+    tasks = [_task(benchmark, config.of(benchmark.name), root) for benchmark in rules]
+    for task in tasks:
+        if lacking := without_pictures(task.rules.name, task.path, task.items, config.max_failed):
+            raise UserError(lacking)
+    return tasks
+
+
+def without_pictures(name: str, path: Path, items: Sequence[Item], allowed: float) -> str:
+    """Why these items cannot be asked: a model would answer without looking, and be scored for it.
+
+    Args:
+        name: of the benchmark.
+        path: of its data.
+        items: those that are to be asked.
+        allowed: share of them whose picture may be absent; each is a failure, as one that cannot be read.
+
+    Returns:
+        A line for people; empty when enough is there.
+
+    Raises:
+        UserError: it is not certain which file a picture is.
+    """
+    blind = [item.index for item in items if not len(item.images)]
+    absent = [item for item in items if not isinstance(item.images, Encoded) and not all(map(_is_there, item.images))]
+    fetch = f"put them there (`mmevol fetch {name} --to FOLDER` downloads them or says where they are published)"
+    if blind:
+        first = f"index {blind[0]}"
+        return f"{name}: {len(blind)} of {len(items)} items of {path} have no picture (first: {first}); {fetch}"
+    if len(absent) <= allowed * len(items):
+        return ""
+    gone = next(image for image in absent[0].images if not _is_there(image))
+    first = f"index {absent[0].index}, {gone}"
+    return f"{name}: the pictures of {len(absent)} of {len(items)} items are not there (first: {first}); {fetch}"
+
+
+def _is_there(image: Image) -> bool:
+    return isinstance(image, bytes) or image.is_file()
 
 
 def _task(rules: Benchmark, settings: BenchmarkSettings, root: Path | None) -> Task:

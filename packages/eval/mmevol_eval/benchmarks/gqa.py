@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmevol_core.errors import UserError
 from mmevol_core.files import read_json
 from mmevol_eval.benchmark import (
     LLAVA_SUBMISSION,
@@ -34,11 +35,12 @@ from mmevol_eval.benchmark import (
     Judge,
 )
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.folder import find_image, one_file, optional_file
+from mmevol_eval.grading.folder import Pictures, one_file, optional_file, records
 from mmevol_eval.grading.tables import by_split_or_category, percent
 from mmevol_eval.grading.tsv import answers_of, read_items
 
 _NOT_STEPS = ("exist", "query: name", "choose name")  # final operations that the official count leaves out
+_BREAKDOWN = ("types", "semantic", "groups")
 
 
 def load(path: Path) -> Iterator[Item]:
@@ -48,23 +50,29 @@ def load(path: Path) -> Iterator[Item]:
         return
     choices_file = optional_file(path, "testdev_choices.json", "*choices*.json")
     choices = read_json(choices_file) if choices_file else {}
-    questions = read_json(one_file(path, "testdev_balanced_questions.json", "*questions*.json"))
-    for index, question in questions.items():
-        if question["isBalanced"]:
-            yield Item(
-                index=str(index),
-                question=question["question"],
-                answer=question["answer"],
-                images=find_image(path, str(question["imageId"])),
-                cluster=str(question["imageId"]),
-                extra={**question, "choices": choices.get(index), "entailed": _entailed(str(index), questions)},
-            )
+    file, pictures = one_file(path, "testdev_balanced_questions.json", "*questions*.json"), Pictures(path)
+    questions = read_json(file)
+    if not isinstance(questions, dict):
+        raise UserError(f"{file} holds no questions by their ids; put the official file there")
+    records(file, questions.values(), "isBalanced")
+    balanced = {index: question for index, question in questions.items() if question["isBalanced"]}
+    typed = any("types" in question for question in balanced.values())  # the official breakdown then needs all three
+    records(file, balanced.values(), "question", "answer", "imageId", *(_BREAKDOWN if typed else ()))
+    for index, question in balanced.items():
+        yield Item(
+            index=str(index),
+            question=question["question"],
+            answer=question["answer"],
+            images=pictures.of(question["imageId"]),
+            cluster=str(question["imageId"]),
+            extra={**question, "choices": choices.get(index), "entailed": _entailed(str(index), questions)},
+        )
 
 
 def _entailed(index: str, questions: Mapping[str, Any]) -> dict[str, str | None]:
     """Answers to the other questions that this one settles; None for one that the file does not hold."""
     others = [other for other in questions[index].get("entailed", ()) if other != index]
-    return {other: questions[other]["answer"] if other in questions else None for other in others}
+    return {other: questions[other].get("answer") if other in questions else None for other in others}
 
 
 def grade_with_entailed(

@@ -22,7 +22,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_json
 from mmevol_eval.benchmark import MMEVOL, Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.folder import find_image, one_file
+from mmevol_eval.grading.folder import Pictures, one_file, records
 from mmevol_eval.grading.judging import grade_components
 from mmevol_eval.grading.tsv import as_list, read_items
 
@@ -36,19 +36,19 @@ def load(path: Path) -> Iterator[Item]:
             lists = {name: as_list(item.extra[name], f"{path} row {item.index}") for name in _LISTS}
             yield _item(item, lists)
         return
-    for number, row in enumerate(_rows(read_json(one_file(path, "*instruction*.json")))):
-        name = str(row["image"]).rsplit("/", 1)[-1]
-        images = find_image(path, name.rsplit(".", 1)[0])
+    file, pictures = one_file(path, "*instruction*.json"), Pictures(path)
+    for number, row in enumerate(records(file, _rows(read_json(file)), "image", "instruction", "type", *_LISTS)):
+        name, images = str(row["image"]), pictures.of(row["image"])
         plain = Item(index=str(number), question=row["instruction"], images=images, cluster=name, category=row["type"])
         yield _item(plain, {name: list(row[name]) for name in _LISTS})
 
 
-def _rows(content: Any) -> list[dict[str, Any]]:
+def _rows(content: Any) -> Any:
     """Apple's file as rows: a list of records, or a table written column by column."""
-    if isinstance(content, list):
+    if not isinstance(content, dict) or not all(isinstance(column, dict) for column in content.values()):
         return content
-    keys = list(content["instruction"])
-    return [{name: column[key] for name, column in content.items()} for key in keys]
+    keys = list(content.get("instruction", ()))
+    return [{name: column[key] for name, column in content.items() if key in column} for key in keys]
 
 
 def _item(item: Item, lists: dict[str, list[Any]]) -> Item:

@@ -20,11 +20,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl
 from mmevol_eval.benchmark import MMEVOL, OFFICIAL, VLMEVALKIT, Benchmark, Graded, Headline, Item, Judge, Message
 from mmevol_eval.grading import loose, mmevol_prompts
-from mmevol_eval.grading.folder import find_image, one_file
+from mmevol_eval.grading.folder import Pictures, one_file, records, unique
 
 WITHOUT_NLP = "without_nlp"
 MAZE = "maze"
@@ -36,17 +35,18 @@ REQUEST = "Please answer the question and end with the sentence: The answer is <
 def load(path: Path) -> Iterator[Item]:
     """Items of the official folder; questions about one image are a cluster."""
     file = one_file(path, "*questions*.json*")
+    yield from unique(_items(path, file), file)
+
+
+def _items(path: Path, file: Path) -> Iterator[Item]:
     rows: Any = read_jsonl(file) if file.suffix == ".jsonl" else read_json(file)
-    for row in rows:
-        missing = {"question_id", "image", "text", "answer", "source"} - row.keys()
-        if missing:
-            raise UserError(f"{file} question {row.get('question_id', '?')}: field {sorted(missing)[0]} is missing")
-        name = str(row["image"]).rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    pictures = Pictures(path)
+    for row in records(file, rows, "question_id", "image", "text", "answer", "source"):
         yield Item(
             index=str(row["question_id"]),
             question=row["text"],
             answer=str(row["answer"]),
-            images=find_image(path, name),
+            images=pictures.of(row["image"]),
             category=row["source"],
             l2_category=row.get("type", ""),
             cluster=str(row["image"]),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json
@@ -30,7 +31,7 @@ from mmevol_eval.benchmark import (
     Judge,
 )
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.folder import find_image, one_file, optional_file
+from mmevol_eval.grading.folder import Pictures, one_file, optional_file, records, unique
 from mmevol_eval.grading.tables import overall_and
 from mmevol_eval.grading.vqa import for_submission, official_accuracy
 
@@ -39,11 +40,15 @@ _QUESTIONS = ("*val2014_questions.json", "*test-dev2015_questions.json", "*quest
 
 def load(path: Path) -> Iterator[Item]:
     """Items of the official folder; questions about one image are a cluster."""
-    questions = read_json(one_file(path, *_QUESTIONS))["questions"]
-    annotations_file = optional_file(path, "*val2014_annotations.json", "*annotations*.json")
-    annotations = read_json(annotations_file)["annotations"] if annotations_file else []
+    file = one_file(path, *_QUESTIONS)
+    yield from unique(_items(path, file), file)
+
+
+def _items(path: Path, file: Path) -> Iterator[Item]:
+    annotations_file, pictures = optional_file(path, "*val2014_annotations.json", "*annotations*.json"), Pictures(path)
+    annotations = _listed(annotations_file, "annotations", "question_id", "answers") if annotations_file else []
     by_question = {row["question_id"]: row for row in annotations}
-    for row in questions:
+    for row in _listed(file, "questions", "question_id", "image_id", "question"):
         annotation = by_question.get(row["question_id"], {})
         if by_question and not annotation:
             raise UserError(f"{annotations_file} has no annotation of question {row['question_id']}")
@@ -51,12 +56,20 @@ def load(path: Path) -> Iterator[Item]:
             index=str(row["question_id"]),
             question=row["question"],
             answer=annotation.get("multiple_choice_answer", ""),
-            images=find_image(path, str(row["image_id"])),
+            images=pictures.of(row["image_id"]),
             category=annotation.get("answer_type", ""),
             l2_category=annotation.get("question_type", ""),
             cluster=str(row["image_id"]),
             extra={"answers": annotation.get("answers", [])},
         )
+
+
+def _listed(file: Path, key: str, *fields: str) -> list[dict[str, Any]]:
+    """The records under a key of an official file."""
+    content = read_json(file)
+    if not isinstance(content, dict) or key not in content:
+        raise UserError(f"{file} has no list {key!r}; put the official file there")
+    return records(file, content[key], *fields)
 
 
 def grade(item: Item, reply: str, rules: str, judge: Judge | None) -> Graded:
