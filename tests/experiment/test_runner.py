@@ -265,6 +265,25 @@ def test_an_edited_parquet_file_at_any_depth_is_another_seed(tmp_path):
     assert external_files({**seed, "source": "samples"}) == before
 
 
+def test_whatever_the_contamination_gate_reads_is_another_input_when_it_changes(tmp_path, monkeypatch):
+    """Added pictures, a TSV two folders deep, a folder behind a link: an old verdict must not stand."""
+    monkeypatch.chdir(tmp_path)
+    deep, elsewhere = tmp_path / "bm" / "kit" / "data" / "images", tmp_path / "elsewhere"
+    deep.mkdir(parents=True)
+    elsewhere.mkdir()
+    (tmp_path / "bm" / "linked").symlink_to(elsewhere)
+    named = {"contamination": {"benchmarks": "bm", "action": "drop"}}
+    seen = [external_files(named)]
+    for path, text in (
+        (tmp_path / "bm" / "new.png", "x"), (deep / "MME.tsv", "index\n"), (deep / "MME.tsv", "index\n1\n"),
+        (elsewhere / "POPE.jpg", "x"), (tmp_path / "bm" / "archive.zip", "x"),
+    ):  # fmt: skip
+        path.write_text(text)
+        seen.append(external_files(named))
+        assert seen[-1] != seen[-2], path
+    assert external_files(named) == seen[-1]
+
+
 def test_a_folder_of_the_users_own_stays_where_it_is(tmp_path):
     pictures, stage = tmp_path / "pictures", tmp_path / "stage"
     pictures.mkdir()

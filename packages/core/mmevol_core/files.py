@@ -79,3 +79,16 @@ def file_digest(path: Path, length: int = 16) -> str:
     """Fingerprint of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()[:length]
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """Every file of a folder's tree, folder by folder in the order of names; links to folders are followed once."""
+    seen: set[Path] = set()
+    for here, inner, names in os.walk(root, followlinks=True):
+        place = Path(here).resolve()
+        if place in seen:
+            inner.clear()
+            continue
+        seen.add(place)
+        inner.sort()
+        yield from (path for path in (Path(here) / name for name in sorted(names)) if path.is_file())

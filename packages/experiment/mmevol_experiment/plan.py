@@ -17,7 +17,7 @@ import orjson
 import mmevol_core
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
-from mmevol_core.files import digest, read_json, write_json
+from mmevol_core.files import digest, files_below, read_json, write_json
 from mmevol_experiment import manifest
 from mmevol_experiment.graph import MANIFEST, Node
 from mmevol_experiment.stages import from_module
@@ -28,7 +28,8 @@ REPLAY = "replay:"  # a judge whose answers lie in a file
 # folder or file, and among the paths are folders that change no output (`evaluate.backend.environment`).
 _NAMES_FILE = re.compile(r"/|\.(json|jsonl|yaml|tsv|parquet|txt)$")
 _TREE = "parquet tree"  # stands for the key of a folder that is read to any depth
-_NAMES_FOLDER = {"path", "benchmarks", _TREE}  # keys whose values are paths also when they look like words
+_GATE = "benchmarks"  # key of the folder that the contamination gate reads whole
+_NAMES_FOLDER = {"path", _GATE, _TREE}  # keys whose values are paths also when they look like words
 _DATA = {".json", ".jsonl", ".tsv", ".csv", ".parquet", ".yaml", ".txt", ".safetensors", ".bin", ".model", ".jinja"}
 MOST_ENTRIES = 1000  # a folder within a folder that has more is one of pictures and not looked into
 
@@ -117,7 +118,8 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
     """Size and time of every file that a configuration names, so that an edited input is not mistaken for the old.
 
     Of a folder, those of its data files count, and of the data files one folder further down: benchmarks, weights. Of
-    Parquet seeds it is every file of the tree, as their reader takes them.
+    Parquet seeds it is every such file of the tree, as their reader takes them; of a contamination gate's benchmarks
+    every file of whatever kind, pictures too.
     `standin:NAME` names weights that ship with the package: their fingerprint counts.
 
     Args:
@@ -132,7 +134,7 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
     elif isinstance(config, list | tuple):
         parts = [(key, part) for part in config]
     elif isinstance(config, str) and (_NAMES_FILE.search(config) or key in _NAMES_FOLDER) and len(config) < 1024:
-        state = _state(Path(config.removeprefix(REPLAY)), whole=key == _TREE)
+        state = _state(Path(config.removeprefix(REPLAY)), {_TREE: (".parquet",), _GATE: ("",)}.get(key, ()))
         return {config: state} if state else {}
     elif isinstance(config, str) and config.startswith(STANDIN):
         recipe = files("mmevol_train.standins") / "weights" / config.removeprefix(STANDIN) / "recipe.json"
@@ -142,10 +144,10 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
     return {name: state for key, part in parts for name, state in external_files(part, str(key)).items()}
 
 
-def _state(path: Path, *, whole: bool = False) -> list[Any]:
+def _state(path: Path, deep: tuple[str, ...] = ()) -> list[Any]:
     """Size and time of a file, or name, size and time of a folder's data files; empty where there is neither.
 
-    `whole`: and of all Parquet files below it.
+    `deep`: and of all files at any depth below it whose name ends so.
     """
     if path.is_file():
         return [path.stat().st_size, path.stat().st_mtime_ns]
@@ -158,8 +160,8 @@ def _state(path: Path, *, whole: bool = False) -> list[Any]:
         entries = list(islice(folder.iterdir(), MOST_ENTRIES + 1))
         if len(entries) <= MOST_ENTRIES:
             found += sorted(file for file in entries if file.suffix in _DATA and file.is_file())
-    if whole:
-        found = sorted({*found, *path.rglob("*.parquet")})
+    if deep:
+        found = sorted({*found, *(file for file in files_below(path) if file.name.endswith(deep))})
     states = [(file, file.stat()) for file in found]
     return [[str(file.relative_to(path)), state.st_size, state.st_mtime_ns] for file, state in states]
 
