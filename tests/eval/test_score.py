@@ -271,6 +271,34 @@ def test_numbered_predictions_may_have_leading_zeros(tmp_path):
     assert score_file("MMStar", data, predictions, out)["headline"]["value"] == 100
 
 
+def test_a_spare_line_that_is_no_number_takes_no_leading_zeros_away(tmp_path):
+    data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
+    write_jsonl(predictions, [{"index": i, "prediction": "A"} for i in ("01", "2", "note")])
+    result = score_file("MMStar", data, predictions, out)
+    assert (result["n"], result["unused_predictions"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("questions", "replies"),
+    [
+        (("07333408", "17333409"), ("07333408", "17333409")),
+        (("07333408", "17333409"), ("7333408", "17333409")),  # a table took them for numbers
+        (("7", "07"), ("7", "07")),  # two questions
+    ],
+)
+def test_ids_with_leading_zeros_are_answered_by_their_own_lines(tmp_path, questions, replies):
+    asked = {"question": "?", "imageId": "1", "isBalanced": True}
+    content = {index: asked | {"answer": answer} for index, answer in zip(questions, ("red", "blue"), strict=True)}
+    write_json(tmp_path / "gqa" / "testdev_balanced_questions.json", content)
+    lines = [{"index": index, "prediction": said} for index, said in zip(replies, ("red", "blue"), strict=True)]
+    write_jsonl(tmp_path / "p.jsonl", lines)
+    result = score_file("GQA", tmp_path / "gqa", tmp_path / "p.jsonl", tmp_path / "o.json")
+    assert (result["headline"]["value"], result["unused_predictions"]) == (100, 0)
+    write_jsonl(tmp_path / "p.jsonl", [{"index": replies[0], "prediction": "red"}])
+    with pytest.raises(UserError, match=f"lacks 1 of 2 predictions .first: index '{questions[1]}'"):
+        score_file("GQA", tmp_path / "gqa", tmp_path / "p.jsonl", tmp_path / "o.json")
+
+
 def test_a_judged_benchmark_without_a_judge_and_an_unknown_protocol_are_refused(tmp_path):
     paths = files(tmp_path, [{"index": "1", "answer": "A", "category": "rec"}], ["A"])
     with pytest.raises(UserError, match="--judge"):

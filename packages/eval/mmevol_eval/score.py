@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,26 +147,37 @@ def read_answers(path: Path) -> dict[str, Answer]:
 
 
 def match_answers(items: Sequence[Item], answers: Mapping[str, Answer], where: Path) -> Mapping[str, Answer]:
-    """As `match`, with all that is known of each reply."""
-    match(items, {index: answer.text for index, answer in answers.items()}, where)
-    return dict(zip(canonical(list(answers)), answers.values(), strict=True))
+    """The answers under the items' own indices, and those of no item under their own.
 
-
-def match(items: Sequence[Item], replies: Mapping[str, str], where: Path) -> Mapping[str, str]:
-    """The replies, when every item has one; `007` answers item 7, as in a TSV of numbered rows.
+    An index that no item has counts as the number that it is: `007` answers item 7, as in a TSV of numbered rows, and 7
+    an item 007, as when a table took its zeros away.
 
     Raises:
         UserError: naming how many are missing, and the first; or an index that occurs twice, as `7` and as `07`.
     """
-    names = canonical(list(replies))
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        raise UserError(f"{where}: index {twice!r} occurs twice, once with leading zeros")
-    replies = dict(zip(names, replies.values(), strict=True))
-    lacking = [item.index for item in items if item.index not in replies]
+    own = {item.index for item in items}
+    numbers = Counter(_number(index) for index in own)
+    by_number: dict[str, list[str]] = defaultdict(list)
+    for index in answers:
+        by_number[_number(index)].append(index)
+    found = dict(answers)
+    for index in own:
+        said = by_number[_number(index)]
+        if numbers[_number(index)] > 1:  # the data tell 7 from 07
+            continue
+        if len(said) > 1:
+            raise UserError(f"{where}: index {_number(index)!r} occurs twice, once with leading zeros")
+        if said:
+            found[index] = found.pop(said[0])
+    lacking = [item.index for item in items if item.index not in found]
     if lacking:
         raise UserError(
             f"{where} lacks {len(lacking)} of {len(items)} predictions (first: index {lacking[0]!r}); "
             "every item of the benchmark needs one line"
         )
-    return replies
+    return found
+
+
+def _number(index: str) -> str:
+    """The index without leading zeros where it is a number."""
+    return canonical([index])[0]

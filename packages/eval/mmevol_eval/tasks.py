@@ -86,7 +86,7 @@ def without_pictures(name: str, path: Path, items: Sequence[Item], allowed: floa
         return f"{name}: {len(blind)} of {len(items)} items of {path} have no picture (first: {first}); {fetch}"
     if len(absent) <= allowed * len(items):
         return ""
-    gone = next(image for image in absent[0].images if not _is_there(image))
+    gone = next(str(image) for image in absent[0].images if not _is_there(image))
     first = f"index {absent[0].index}, {gone}"
     return f"{name}: the pictures of {len(absent)} of {len(items)} items are not there (first: {first}); {fetch}"
 
