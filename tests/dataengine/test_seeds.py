@@ -2,9 +2,11 @@
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import datasets
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,8 +18,18 @@ from mmevol_core import json_stream as stream
 from mmevol_core.errors import UserError
 from mmevol_core.sample import QA, Sample, read_samples, write_samples
 from mmevol_dataengine.export import to_parquet
+from mmevol_dataengine.readers.conversations import from_conversations
 from mmevol_dataengine.seed import STAGE, SeedConfig
-from mmevol_dataengine.seeds import Failure, convert, read_llava, read_mmevol, read_sample_rows, read_table
+from mmevol_dataengine.seeds import (
+    Failure,
+    convert,
+    from_any,
+    from_mmevol,
+    read_llava,
+    read_mmevol,
+    read_sample_rows,
+    read_table,
+)
 
 
 def item(question="What animal is it?", answer="A cat"):
@@ -384,6 +396,62 @@ def test_records_that_were_evolved_already_and_blank_items_are_no_seeds(tmp_path
     assert [getattr(row, "reason", "kept") for row in rows] == ["has_rounds", "no_questions", "kept", "has_rounds"]
     checked = list(read_sample_rows(tmp_path / "in.jsonl", evolved=True))
     assert [getattr(row, "reason", "kept") for row in checked] == ["kept", "no_questions", "kept", "kept"]
+
+
+KEYS = [
+    "id", "image", "images", "conversations", "messages", "texts", "user", "assistant", "from", "value", "role",
+    "content", "type", "text", "conversations_v0", "caption", "det", "ocr", "label", "bbox", "question", "answer",
+    "objects", "skills", "steps", "manipulation", "description", "format", "topic_name", "source", "rounds",
+]  # fmt: skip
+WORDS = [
+    "human",
+    "gpt",
+    "user",
+    "assistant",
+    "system",
+    "<image>",
+    "What?",
+    "That",
+    "a.png",
+    "image",
+    "text",
+    "",
+    " ",
+    "\ud800",
+]
+hostile = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=30,
+)
+turn = st.fixed_dictionaries({"from": st.sampled_from(WORDS[:5]), "value": hostile})
+pair = st.fixed_dictionaries({}, optional=dict.fromkeys(("question", "answer", "objects", "skills", "steps"), hostile))
+likely = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("id", "image", "images", "source", "caption", "det", "topic_name", "rounds"), hostile),
+        "conversations": st.lists(turn, max_size=4), "conversations_v0": st.lists(pair, max_size=2),
+        "messages": hostile,
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(rows=st.lists(likely | hostile, min_size=1, max_size=4))
+def test_whatever_a_row_holds_it_is_one_record_or_one_failure_that_can_be_written(tmp_path, rows):
+    for convert_one in (
+        lambda row, noted: from_any(row, captions_alone=True, noted=noted),
+        from_conversations,
+        lambda row, _: from_mmevol(row),
+    ):
+        found = list(convert(iter(rows), convert_one, {}))
+        assert len(found) == len(rows)
+        samples = [row for row in found if isinstance(row, Sample)]
+        assert len({sample.id for sample in samples}) == len(samples)
+        write_samples(tmp_path / "seed.jsonl", samples)
+        assert list(read_samples(tmp_path / "seed.jsonl")) == samples
+        for failure in (row for row in found if isinstance(row, Failure)):
+            orjson.dumps(asdict(failure))
 
 
 def test_a_description_alone_is_let_through_only_for_curation(tmp_path):
