@@ -16,6 +16,9 @@ from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.tasks import load_tasks
 
 NOBODY = "http://127.0.0.1:1/v1#nobody"  # a question would fail here
+VQA = {"question_id": 1, "image_id": 1, "question": "?"}
+MMSINST = {"question_id": 1, "image": "1.png", "text": "?", "answer": "1", "source": "chart"}
+GQA = {"question": "?", "answer": "red", "imageId": "1", "isBalanced": True}
 
 
 def pictures(folder: Path, *names: str) -> Pictures:
@@ -105,3 +108,28 @@ def test_two_names_that_lead_to_one_file_are_refused_when_it_is_looked_at(tmp_pa
     with pytest.raises(UserError, match=r"'chart/1\.png' and 'maze/1\.png' both lead to maze/1\.png"):
         list(named[0])
     assert list(named[2]) == list(named[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [
+        ("VQAv2", {"q.questions.json": {"questions": []}, "q_annotations.json": [1, 2]}, "has no list 'annotations'"),
+        ("VQAv2", {"q.questions.json": [1, 2]}, "has no list 'questions'"),
+        ("VQAv2", {"q.questions.json": {"questions": [{"question_id": 1}]}}, "record 1: field image_id is missing"),
+        ("VQAv2", {"q.questions.json": {"questions": [VQA, VQA]}}, "question 1: this index occurs twice"),
+        ("MMSInst", {"questions.json": [MMSINST, MMSINST]}, "question 1: this index occurs twice"),
+        ("MMSInst", {"questions.json": [MMSINST, 7]}, "record 2: field question_id is missing"),
+        ("GQA", {"questions.json": {"1": {"question": "?"}}}, "record 1: field isBalanced is missing"),
+        ("GQA", {"questions.json": {"1": {"isBalanced": True}}}, "record 1: field question is missing"),
+        ("GQA", {"questions.json": {"1": GQA | {"types": {}}}}, "record 1: field semantic is missing"),
+        ("GQA", {"questions.json": [GQA]}, "holds no questions by their ids"),
+        ("MIA-Bench", {"instruction.json": [{"image": "a", "instruction": "?", "type": "x"}]}, "components is missing"),
+        ("MIA-Bench", {"instruction.json": {"instruction": "?"}}, "holds no list of records"),
+        ("MIA-Bench", {"instruction.json": {"instruction": {"0": "?"}, "image": {}}}, "field image is missing"),
+    ],
+)  # fmt: skip
+def test_a_broken_official_file_is_one_line_that_says_where(tmp_path, name, files, message):
+    for file, content in files.items():
+        write_json(tmp_path / file, content)
+    with pytest.raises(UserError, match=message):
+        list(find(name).load(tmp_path))

@@ -105,6 +105,12 @@ def test_a_circular_item_needs_every_rotation_and_asks_the_judge_only_while_all_
     assert alone["scores"]["LR"] == pytest.approx(100 / 3)
 
 
+def test_a_rotation_without_its_unrotated_row_is_refused(tmp_path):
+    rows = [{"index": index, "answer": "A", "A": "cat", "B": "dog"} for index in ("1", "1000001", "1000002", "2000002")]
+    with pytest.raises(UserError, match=r"2 rows are rotations of an item .* \(first: index 1000002\)"):
+        score_file("MMBench", *files(tmp_path, rows, ["A"] * 4))
+
+
 def test_a_failed_judge_call_is_not_read_even_when_it_holds_the_text_of_an_option(tmp_path):
     rows = [{"index": "1", "answer": "A", "A": "API", "B": "dog"}]
     paths = files(tmp_path, rows, ["hm"], {"1": ["Failed to obtain answer via API.", "B"]})

@@ -25,12 +25,27 @@ _ROTATION = 1_000_000  # step between the indices of an item's rotations
 
 
 def load(path: Path) -> Iterator[Item]:
-    """All rotations; those of one item are a cluster."""
-    for item in read_items(path):
-        if not item.index.isdigit():
-            raise UserError(f"{path} row {item.index}: circular evaluation needs whole numbers as indices")
-        group = str(item.extra.get("g_index") or int(item.index) % _ROTATION)
-        yield replace(item, cluster=group)
+    """All rotations; those of one item are a cluster.
+
+    Raises:
+        UserError: an index is no number, or an item lacks its unrotated row, which stands for it in the scores.
+    """
+    items = [_clustered(item, path) for item in read_items(path)]
+    whole = {item.cluster for item in items if item.index == item.cluster}
+    headless = [item.index for item in items if item.cluster not in whole]
+    if headless:
+        raise UserError(
+            f"{path}: {len(headless)} rows are rotations of an item whose unrotated row is not there "
+            f"(first: index {headless[0]}); put it there, or leave them out"
+        )
+    yield from items
+
+
+def _clustered(item: Item, path: Path) -> Item:
+    """The item with its group as its cluster."""
+    if not item.index.isdigit():
+        raise UserError(f"{path} row {item.index}: circular evaluation needs whole numbers as indices")
+    return replace(item, cluster=str(item.extra.get("g_index") or int(item.index) % _ROTATION))
 
 
 def grade_groups(items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None) -> list[Graded]:
