@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,21 @@ from mmevol_core.files import digest, file_digest
 
 
 def device_of(name: str) -> str:
-    """The device that a configuration means; `auto` is a GPU where there is one."""
+    """The device that a configuration means; `auto` is a GPU where there is one.
+
+    Raises:
+        UserError: another word, or a device that is not there.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"unknown device {name!r}; choose cpu, cuda, cuda:N or auto")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"evaluate.device={name}, but this machine has no CUDA device; set evaluate.device=cpu")
+    if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= torch.cuda.device_count():
+        raise UserError(
+            f"evaluate.device={name}, but this machine's CUDA devices are 0..{torch.cuda.device_count() - 1}"
+        )
     return name
 
 
