@@ -19,6 +19,7 @@ from support.prompts import answers, picture, prompts
 from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Message
 from mmevol_eval.models import Prompt, decoding_of, local, pictures
+from mmevol_eval.models.checkpoint import device_of
 from mmevol_eval.models.decoding import Decoder
 from mmevol_eval.models.local import LocalModel
 from mmevol_eval.models.pictures import Picture
@@ -247,6 +248,15 @@ def test_another_tokenizers_merges_or_another_engine_is_another_model(checkpoint
     monkeypatch.setattr(local, "VERSION", "0")
     prints.append(LocalModel(folder).fingerprint)
     assert len(set(prints)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("gpu", "unknown device 'gpu'; choose cpu"), ("cuda:99", "evaluate.device=cuda:99")],
+)
+def test_a_device_that_is_not_there_is_one_line(name, message):
+    with pytest.raises(UserError, match=message):
+        device_of(name)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):

@@ -26,10 +26,9 @@ def device_of(name: str) -> str:
         raise UserError(f"unknown device {name!r}; choose cpu, cuda, cuda:N or auto")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"evaluate.device={name}, but this machine has no CUDA device; set evaluate.device=cpu")
-    if name.startswith("cuda:") and int(name.removeprefix("cuda:")) >= torch.cuda.device_count():
-        raise UserError(
-            f"evaluate.device={name}, but this machine's CUDA devices are 0..{torch.cuda.device_count() - 1}"
-        )
+    here = torch.cuda.device_count() if name.startswith("cuda:") else 0
+    if here and int(name.removeprefix("cuda:")) >= here:
+        raise UserError(f"evaluate.device={name}, but this machine has {here} CUDA devices, counted from 0")
     return name
 
 
