@@ -5,6 +5,8 @@ import io
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support.broken_pictures import broken_png, huge_png
@@ -127,6 +129,54 @@ def test_every_item_that_is_met_is_named_as_the_benchmark_numbers_it(folders):
         ("same_question", "VQAv2", "5"),
         ("similar_image", "MMStar", "8"),
     ]
+
+
+def test_files_of_every_kind_give_their_questions_and_pictures_and_those_that_give_none_are_named(folders):
+    """The forms in which benchmarks are published; each holds a question or a picture that nothing else holds."""
+    where = folders / "benchmarks"
+    raws = {seed: encoded(picture(seed)) for seed in range(1, 8)}
+    text = {seed: base64.b64encode(raw).decode() for seed, raw in raws.items()}
+    asked = [LONG.replace(" ", f" {number} ") for number in range(1, 7)]
+    rows = [{"id": "m_1", "question": "Short?", "image_1": {"bytes": raws[1], "path": "x.png"}, "image_2": None}]
+    pq.write_table(pa.Table.from_pylist(rows), where / "MMMU.parquet")
+    picture(2).save(where / "two.gif")
+    picture(3).save(where / "three.tiff")
+    (where / "up.tsv").write_text(f"\ufeffIndex\tQuestion\tImage\n7\t{asked[0]}\t{text[4]}\n", encoding="utf-8")
+    (where / "hall.csv").write_text(f'question,visual\n"{asked[1]}, please",1\n')
+    (where / "math.json").write_text(json.dumps([{"problem": asked[2], "pid": 3, "image": f"images/{'x' * 80}.png"}]))
+    turns = [{"from": "human", "value": asked[3]}, {"from": "gpt", "value": asked[5]}]
+    parts = [{"role": "user", "content": [{"type": "text", "text": asked[4]}]}]
+    (where / "talk.json").write_text(json.dumps([{"id": "t", "conversations": turns}, {"messages": parts}]))
+    (where / "pictures.jsonl").write_text(
+        json.dumps({"image": text[5]}) + "\n" + json.dumps({"Images": [f"data:image/png;base64,{text[6]}"]})
+    )
+    (where / "none.json").write_text('[{"name": "nothing that is asked"}]')
+    (where / "head.tsv").write_text("index\tquestion\n")
+    (where / "README.md").write_text("# Read me")
+    (where / "all.zip").write_bytes(b"x")
+    (where / ".DS_Store").write_bytes(b"x")
+    gate, store = Gate(GateConfig(benchmarks=where)), ImageStore(folders / "images")
+    for seed, raw in raws.items():
+        (folders / "images" / f"{seed}.png").write_bytes(raw)
+    records = [sample(f"{seed}.png") for seed in raws]
+    records += [sample("flat.png", question=question) for question in asked]
+    met = [[meeting.row("s") for meeting in gate.check(one, store)] for one in records]
+    assert [[(row["benchmark"], row.get("index")) for row in rows] for rows in met] == [
+        [("MMMU", "m_1")], [("two", None)], [("three", None)], [("up", "7")], [("pictures", "0")], [("pictures", "1")],
+        [], [("up", "7")], [("hall", "0")], [("math", "3")], [("talk", "t")], [("talk", "1")], [],
+    ]  # fmt: skip
+    assert gate.sources() == {
+        "benchmark_files": 8, "benchmark_files_unread": ["README.md", "all.zip"],
+        "benchmark_files_empty": ["head.tsv", "none.json"],
+    }  # fmt: skip
+
+
+def test_chinese_questions_are_compared_by_characters_each_half_a_word(folders):
+    long = "图中左边的红色小鸟有多少只坐在河边那棵老橡树的树枝上，请你仔细数一数然后回答这个问题"
+    (folders / "benchmarks" / "cn.tsv").write_text(f"index\tquestion\n1\t{long}\n", encoding="utf-8")
+    assert sign(folders, sample(question=f"你好：{long[:27]}？")) == "same_question"  # 26 characters and a comma
+    assert sign(folders, sample(question=f"你好：{long[:25]}？")) is None
+    assert sign(folders, sample(question=f"你好：{long[:24]}？"), words=12) == "same_question"
 
 
 def test_a_missing_folder_is_a_user_error(folders):

@@ -10,41 +10,39 @@ all items that show it; which these are, the evaluation knows.
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import orjson
 from PIL import Image
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
+from mmevol_core.files import files_below
 from mmevol_core.images import PICTURE_ERRORS, ImageFailure, ImageStore
 from mmevol_core.sample import Sample
+from mmevol_dataengine.benchmark_files import PICTURES, READ, read_items
 from mmevol_dataengine.vocabulary import words
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-TEXTS = {".tsv", ".json", ".jsonl"}
 PLAIN_BITS = 6  # a hash with fewer bits of either kind belongs to a flat picture, and flat pictures all look the same
-_HOLD_QUESTIONS = ("question", "text", "query", "instruction")  # keys of a JSON file that hold one
-_NUMBER_ITEMS = ("index", "question_id", "id", "pid")  # keys that number an item; without one: its own key or place
-_NUMBER = 64  # a cell for a picture that is not longer holds the index of another row
 _BANDS = 4  # 16 bits each: hashes that differ in fewer bits than bands agree in one whole band
+# Of scripts without blanks (Chinese, Japanese) each character is a word, and counts half of one.
+_CHARACTER = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 class GateConfig(Config):
     """What to compare with, and what to do with what is found."""
 
-    benchmarks: Path  # folder of benchmark files: pictures, TSV (pictures in base64), JSON, JSONL
+    benchmarks: Path  # folder of benchmark files: pictures, TSV, CSV, JSON, JSONL, Parquet, with pictures inside
     action: Literal["drop", "keep"] = "drop"  # keep: count only
     hash_distance: int = 2  # of 64 bits, below 4; larger finds more, also wrongly
     words: int = 13  # length of a run of words that counts, as in the GPT-3 paper's filter
-    version: Literal["2"] = "2"  # of what the gate finds and lists: raised, only seeds behind a gate are made again
+    version: Literal["3"] = "3"  # of what the gate finds and lists: raised, only seeds behind a gate are made again
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,20 +75,31 @@ class Gate:
         if not config.benchmarks.is_dir():
             raise UserError(f"benchmark folder not found: {config.benchmarks}; set data.contamination.benchmarks")
         self.config = config
-        self.files: list[str] = []
-        self.skipped: list[str] = []  # files that could not be read; an index with gaps must say so
+        self.files: list[str] = []  # with a question or a picture
+        self.empty: list[str] = []  # read, and nothing found in them
+        self.skipped: list[str] = []  # broken or of another kind; an index with gaps must say so
         self._pixels: dict[bytes, list[Place]] = {}
         self._looks: dict[int, list[Place]] = {}
         self._bands: dict[tuple[int, int], list[int]] = {}
         self._runs: dict[int, list[Place]] = {}
-        for path in sorted(config.benchmarks.rglob("*")):
-            if path.suffix.lower() in PICTURES | TEXTS:
-                self._read(path)
+        for path in files_below(config.benchmarks):
+            name = path.relative_to(config.benchmarks)
+            if not any(part.startswith(".") for part in name.parts):
+                self._read(path, name)
+
+    def sources(self) -> dict[str, Any]:
+        """How many files were compared with, and which could not be."""
+        unused = {"benchmark_files_unread": self.skipped, "benchmark_files_empty": self.empty}
+        return {"benchmark_files": len(self.files), **unused}
 
     def check(self, sample: Sample, store: ImageStore) -> list[Meeting]:
-        """What a sample meets, each place once, the strongest sign first for each picture; empty when clean."""
+        """What a sample meets, see `meetings`."""
+        return self.meetings(sample.images, [item.question for items in sample.rounds for item in items], store)
+
+    def meetings(self, images: Iterable[str], questions: Iterable[str], store: ImageStore) -> list[Meeting]:
+        """What is met, each place once, the strongest sign first for each picture; empty when clean."""
         met: dict[Place, str] = {}
-        for name in sample.images:
+        for name in images:
             try:
                 pixels, looks = fingerprints(store.path(name).read_bytes())
             except (ImageFailure, *PICTURE_ERRORS):
@@ -98,10 +107,9 @@ class Gate:
             _note(met, "same_image", self._pixels.get(pixels, ()))
             for other in self._similar(looks):
                 _note(met, "similar_image", self._looks[other])
-        for generation in sample.rounds:
-            for item in generation:
-                for run in _runs(item.question, self.config.words):
-                    _note(met, "same_question", self._runs.get(run, ()))
+        for question in questions:
+            for run in _runs(question, self.config.words):
+                _note(met, "same_question", self._runs.get(run, ()))
         return [Meeting(sign, place) for place, sign in met.items()]
 
     def _similar(self, looks: int) -> list[int]:
@@ -110,33 +118,41 @@ class Gate:
         near = {other for band in _bands(looks) for other in self._bands.get(band, ())}
         return sorted(other for other in near if (looks ^ other).bit_count() <= self.config.hash_distance)
 
-    def _read(self, path: Path) -> None:
-        name = path.relative_to(self.config.benchmarks)
+    def _read(self, path: Path, name: Path) -> None:
         benchmark = name.parts[0] if len(name.parts) > 1 else name.stem
+        something = True
         try:
+            if path.suffix.lower() not in READ:
+                raise ValueError(f"{name} is of no kind that is read")
             if path.suffix.lower() in PICTURES:
                 self._add_picture(fingerprints(path.read_bytes()), Place(benchmark, picture=name.as_posix()))
             else:
-                self._add_rows(path, benchmark)
+                something = self._add_items(path, benchmark)
         except (*PICTURE_ERRORS, csv.Error):  # binascii.Error is a ValueError
             self.skipped.append(str(name))
         else:
-            self.files.append(str(name))
+            (self.files if something else self.empty).append(str(name))
 
-    def _add_rows(self, path: Path, benchmark: str) -> None:
-        """Questions and pictures of a file; a cell for a picture may hold the index of the row that has it."""
+    def _add_items(self, path: Path, benchmark: str) -> bool:
+        """Questions and pictures of a file, an item without own pictures having those of another; False for none."""
         pictures: dict[str, list[tuple[bytes, int]]] = {}
-        shown: list[tuple[Place, str]] = []  # item, index of the row with its pictures
-        for index, question, cell in _rows(path):
-            place = Place(benchmark, index)
-            for run in _runs(question, self.config.words):
+        shown: list[tuple[Place, str]] = []  # item, index of the one with its pictures
+        something = False
+        for item in read_items(path):
+            place = Place(benchmark, item.index)
+            for run in _runs(item.question, self.config.words):
                 self._runs.setdefault(run, []).append(place)
-            if len(cell) > _NUMBER:
-                pictures[index] = [fingerprints(base64.b64decode(one, validate=True)) for one in _several(cell)]
-            shown.append((place, index if len(cell) > _NUMBER else cell))
+            for raw in item.pictures:
+                prints = fingerprints(raw)
+                self._add_picture(prints, place)
+                pictures.setdefault(item.index, []).append(prints)
+            if item.like:
+                shown.append((place, item.like))
+            something |= bool(item.question.strip() or item.pictures)
         for place, index in shown:
             for prints in pictures.get(index, ()):
                 self._add_picture(prints, place)
+        return something
 
     def _add_picture(self, prints: tuple[bytes, int], place: Place) -> None:
         pixels, looks = prints
@@ -174,40 +190,16 @@ def _bands(looks: int) -> Iterator[tuple[int, int]]:
 
 
 def _runs(text: str, length: int) -> Iterator[int]:
-    tokens = words(text)
-    for start in range(len(tokens) - length + 1):
-        run = " ".join(tokens[start : start + length]).encode()
+    """Digests of all runs of so many words."""
+    tokens = words(_CHARACTER.sub(r" \g<0> ", text))
+    weights = [1 if _CHARACTER.match(token) else 2 for token in tokens]
+    end = weight = 0
+    for start, own in enumerate(weights):
+        while weight < 2 * length and end < len(tokens):
+            weight += weights[end]
+            end += 1
+        if weight < 2 * length:
+            return
+        run = " ".join(tokens[start:end]).encode()
         yield int.from_bytes(hashlib.blake2b(run, digest_size=8).digest())
-
-
-def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """(index, question, cell of the picture or "") of a benchmark file, whatever its other columns."""
-    if path.suffix.lower() == ".tsv":
-        csv.field_size_limit(1 << 28)  # pictures in base64
-        with path.open(encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file, delimiter="\t")):
-                yield row.get("index") or str(number), row.get("question") or "", row.get("image") or ""
-        return
-    raw = path.read_bytes()
-    lines = raw.splitlines() if path.suffix.lower() == ".jsonl" else [raw]
-    for number, document in enumerate(line for line in lines if line.strip()):
-        yield from ((index, question, "") for index, question in _questions(orjson.loads(document), str(number)))
-
-
-def _several(cell: str) -> list[str]:
-    """The pictures of a cell: one in base64, or a list of them as Python writes it."""
-    return [one.strip(" '\"") for one in cell.strip("[]").split(",")] if cell.startswith("[") else [cell]
-
-
-def _questions(value: Any, index: str) -> Iterator[tuple[str, str]]:
-    """(index, text) under every key that holds questions, at any depth."""
-    if isinstance(value, dict):
-        own = next((str(value[key]) for key in _NUMBER_ITEMS if isinstance(value.get(key), str | int)), index)
-        for key, inner in value.items():
-            if key in _HOLD_QUESTIONS and isinstance(inner, str):
-                yield own, inner
-            else:
-                yield from _questions(inner, key)
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _questions(inner, str(number))
+        weight -= own

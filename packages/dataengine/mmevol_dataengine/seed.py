@@ -188,8 +188,7 @@ def _account(gate: Gate, found: Found, out_dir: Path, files: dict[str, Path], me
     """Add what met a benchmark to the stage's files and metrics."""
     met = _write_found(found, gate, out_dir)
     files |= {role: out_dir / f"{role}.jsonl" for role in ("contaminated", "contaminated_items")}
-    gaps = {"benchmark_files": len(gate.files), "benchmark_files_unread": gate.skipped}
-    metrics["contamination"] = {"action": gate.config.action, **met, **gaps}
+    metrics["contamination"] = {"action": gate.config.action, **met, **gate.sources()}
 
 
 def _write_found(found: Found, gate: Gate, out_dir: Path) -> dict[str, dict[str, int]]:
