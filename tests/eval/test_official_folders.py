@@ -14,6 +14,9 @@ from mmevol_eval.predict import predict
 from mmevol_eval.score import score_file
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.tasks import load_tasks
+from mmevol_experiment.compose import compose
+from mmevol_experiment.experiment import prepare
+from mmevol_experiment.preflight import check
 
 NOBODY = "http://127.0.0.1:1/v1#nobody"  # a question would fail here
 VQA = {"question_id": 1, "image_id": 1, "question": "?"}
@@ -51,6 +54,19 @@ def test_a_folder_without_its_pictures_is_scored_but_never_asked(tmp_path):
     assert score_file("GQA", data, out, tmp_path / "o.json")["headline"]["value"] == 100
     pictures(data, "n4.jpg")
     assert len(load_tasks(asked("GQA", data), None)[0].items) == 4
+
+
+def test_a_run_stops_before_it_spends_when_the_pictures_of_a_folder_are_not_there(tmp_path):
+    data = gqa(tmp_path / "official" / "GQA", "1", "2")
+    pictures(data, "n1.jpg")
+    overrides = [
+        *("experiment=quickstart", "stages=[evaluation]", "evaluate.names=[GQA]", "evaluate.probes=false"),
+        *("benchmarks=official", f"benchmarks.path={data.parent}", f"paths.outputs={tmp_path / 'outputs'}"),
+    ]
+    with pytest.raises(UserError, match=r"missing: .*GQA: the pictures of 1 of 2 items are not there \(first: index 2"):
+        check(prepare(compose(overrides)))
+    pictures(data, "n2.jpg")
+    check(prepare(compose(overrides)))
 
 
 def test_a_table_without_pictures_is_scored_but_never_asked(tmp_path):

@@ -6,7 +6,7 @@ that is named by itself (`benchmark.NAME.settings.path`) may be another one and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mmevol_eval.benchmarks import find
 from mmevol_eval.checksums import Sum, check_sums
 from mmevol_eval.data import BenchmarksConfig, locate
 from mmevol_eval.settings import EvaluateConfig
+from mmevol_eval.tasks import first, without_pictures
 from mmevol_experiment.experiment import Experiment
 
 CACHE = "checksums.json"  # below the folder of outputs
@@ -32,7 +33,10 @@ class Found:
 
 
 def look(experiment: Experiment) -> Found:
-    """Check the files that stage runs still to be done will read; name those of `benchmarks.path` that are absent."""
+    """Check the files that stage runs still to be done will read.
+
+    Missing are benchmarks that `benchmarks.path` lacks, and those whose pictures are not beside their file.
+    """
     chosen = benchmarks_of(experiment)
     if not chosen:
         return Found([], [], [])
@@ -49,10 +53,34 @@ def look(experiment: Experiment) -> Found:
                 shared.append((one, locate(folder, find(one.name))))
             except UserError as error:
                 missing.append(str(error))
+    missing += _without_pictures(experiment, [*shared, *own])
     cache = config.paths.outputs / CACHE
     sums, own_sums = check_sums(shared, cache), check_sums(own, cache)
     refused = list(_refusals(sums, chosen, folder)) if config.offline and folder is not None else []
     return Found(missing, refused, list(_notes([*sums, *own_sums])))
+
+
+def _without_pictures(experiment: Experiment, data: Iterable[tuple[PublishedData, Path]]) -> Iterator[str]:
+    """Benchmarks whose pictures lie beside their file and are not there: only the evaluation would miss them."""
+    evaluate = next(iter(experiment.pending("evaluate", EvaluateConfig).values()), None)
+    for one, path in data:
+        if evaluate is None or one.name not in evaluate.names or _holds_pictures(path):
+            continue
+        try:
+            items = list(find(one.name).load(path))
+            asked = first(items, one.settings.limit) if one.settings.limit else items
+            if lacking := without_pictures(one.name, path, asked, evaluate.max_failed):
+                yield lacking
+        except UserError as error:
+            yield str(error)
+
+
+def _holds_pictures(path: Path) -> bool:
+    """Whether it is a TSV with a column of pictures, as nearly all are."""
+    if path.is_dir():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return "image" in file.readline().rstrip("\n").lower().split("\t")
 
 
 def _refusals(sums: list[Sum], chosen: Mapping[str, PublishedData], folder: Path) -> Iterator[str]:
