@@ -10,6 +10,7 @@ import re
 
 from mmevol_core.sample import QA, Box, Sample
 from mmevol_dataengine.grounding import boxes_in, close
+from mmevol_dataengine.naming import names
 from mmevol_dataengine.vocabulary import COLOURS, PLACES, SHAPES, THINGS, words
 
 SLACK = 0.05  # share of the image by which the middle of a box must be on the other side
@@ -22,6 +23,16 @@ _OF_ANOTHER = re.compile(r"\b(side|half|part|corner|third|end) of (?!the (pictur
 _WHERE = re.compile(
     r"\b(where|side|half|halves|third|quarter|corner|part|at the (top|bottom)|on the (left|right))\b", re.I
 )
+_PLACING = frozenset(  # words of a plain question for a place
+    [
+        "where", "here", "choose", "look", "with", "it", "from", "fill", "blank", "complete", "sentence", "that",
+        "is", "are", "the", "a", "an", "in", "on", "at", "of", "to", "or", "and", "this", "which", "what", "do",
+        "does", "side", "half", "part", "corner", "third", "quarter", "position", "located", "placed", "found",
+        "situated", "hold", "contain", "show", "lie", "sit", "stand", "be", "can", "you", "see", "seen", "appear",
+        "left", "right", "top", "bottom", "upper", "lower", "center", "centre", "middle", "image", "picture",
+        "photo", "scene", "has", "have", "say", "name",
+    ]
+)  # fmt: skip
 _YES_NO = re.compile(r"^\W*(yes|no)\b", re.IGNORECASE)
 _STATED = re.compile(r"\banswer is:?\s+(.+?)\W*$", re.IGNORECASE)
 _OPTION = re.compile(r"^\s*\(?([A-H])[.):]\s*(.+?)\s*$", re.MULTILINE)
@@ -79,7 +90,9 @@ def wrong_place(item: QA, sample: Sample) -> str | None:
         return None
     if len(answer) > 6 or _YES_NO.match(said(item)):
         return None
-    box = _subject(question, sample)
+    plain = question.partition("?")[0]  # how to answer comes after it
+    rest = [word for word in words(plain) if word not in _PLACING]  # all that is said of the object, or more
+    box = _subject(" ".join(rest), sample) if rest else None
     if box is None:
         return None
     asked = words(item.question)
@@ -104,9 +117,12 @@ def wrong_statement(item: QA, sample: Sample, complete: bool) -> str | None:
     found, answer = _STATEMENT.search(stem(item)), _YES_NO.match(said(item))
     if not found or not answer or not sample.boxes:
         return None
-    name, yes = set(words(found.group(1))) - THINGS, answer.group(1).lower() == "yes"
-    meant = [box for box in sample.boxes if name <= set(words(box.label))]
-    if not meant and name:
+    yes = answer.group(1).lower() == "yes"
+    named = [names(found.group(1), box.label) for box in sample.boxes]
+    if None in named:
+        return None
+    meant = [box for box, same in zip(sample.boxes, named, strict=True) if same]
+    if not meant:
         return f"says yes, but no box is a {found.group(1)!r}" if yes and complete else None
     place = PLACES.get(found.group(2).lower())
     if len(meant) != 1 or place is None:
@@ -168,36 +184,37 @@ def wrong_region(item: QA, sample: Sample, complete: bool) -> str | None:
         return None
     (label,) = labels
     if complete and _NAME_IT.search(stem(item)):
-        given = set(words(said(item))) - THINGS
-        return f"says {said(item)!r}, the label is {label!r}" if given and not given & set(words(label)) else None
+        return f"says {said(item)!r}, the label is {label!r}" if _another(said(item), label, sample) else None
     if not asked or not answer:
         return None
-    name = set(words(next(group for group in asked.groups() if group))) - THINGS
-    if not name:
-        return None
-    holds = name <= set(words(label))
-    if holds and answer.group(1).lower() == "no":
+    name, yes = next(group for group in asked.groups() if group), answer.group(1).lower() == "yes"
+    if not yes and names(name, label):
         return f"says no, but the box is labelled {label!r}"
-    return (
-        f"says yes, but the box is labelled {label!r}"
-        if complete and not holds and answer.group(1).lower() == "yes"
-        else None
-    )
+    wrong = complete and yes and _another(name, label, sample)
+    return f"says yes, but the box is labelled {label!r}" if wrong else None
+
+
+def _another(name: str, label: str, sample: Sample) -> bool:
+    """Surely another thing: a shape, a number, or the name of another box; a puppy may be a dog."""
+    if names(name, label) is not False:
+        return False
+    others = (box.label for box in sample.boxes if box.label != label)
+    closed = any(word in SHAPES or word.isdigit() for word in words(label))
+    return closed or any(names(name, other) for other in others)
 
 
 def wrong_option(item: QA, sample: Sample) -> str | None:
     """An object that is said to be missing although it has a box."""
     if not _ABSENT.search(stem(item)) or not _LETTER.match(item.answer):
         return None
-    name = set(words(said(item))) - THINGS
-    found = [box.label for box in sample.boxes if name and name <= set(words(box.label))]
+    found = any(names(said(item), box.label) for box in sample.boxes)
     return f"says that {said(item)!r} is missing, but it has a box" if found else None
 
 
-def wrong_reading(item: QA, sample: Sample) -> str | None:
-    """A text read in the image that differs from the only one there is."""
+def wrong_reading(item: QA, sample: Sample, complete: bool) -> str | None:
+    """A text read in the image that differs from the only one there is; undecided when the image may hold more."""
     texts, question, given = {words(text.text) for text in sample.ocr}, stem(item), said(item)
-    if len(texts) != 1 or _CONDITIONAL.search(question) or _NEXT.search(question):
+    if not complete or len(texts) != 1 or _CONDITIONAL.search(question) or _NEXT.search(question):
         return None
     (text,) = texts
     says, answer = _SAYS.search(question), _YES_NO.match(given)
@@ -222,13 +239,9 @@ def _middle(box: Box, axis: str) -> float:
     return (left + right) / 2 if axis == "x" else (top + bottom) / 2
 
 
-def _subject(text: str, sample: Sample) -> Box | None:
-    """The one box a text is about: the only one whose whole label it names, or the only one there is."""
-    named = set(words(text))
-    meant = [box for box in sample.boxes if set(words(box.label)) <= named]
-    if len(meant) == 1:
-        return meant[0]
-    if len(sample.boxes) != 1:
-        return None
-    others = named & (COLOURS | SHAPES) - set(words(sample.boxes[0].label))
-    return None if others or not named & (set(words(sample.boxes[0].label)) | THINGS) else sample.boxes[0]
+def _subject(phrase: str, sample: Sample) -> Box | None:
+    """The one box that a noun phrase is about: the only one it names, or the only one there is; none when in doubt."""
+    if len(sample.boxes) == 1 and not set(words(phrase)) - THINGS:
+        return sample.boxes[0]
+    named = [names(phrase, box.label) for box in sample.boxes]
+    return sample.boxes[named.index(True)] if named.count(True) == 1 and None not in named else None

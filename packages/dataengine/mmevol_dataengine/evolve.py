@@ -30,7 +30,7 @@ from mmevol_dataengine.recipes import find
 from mmevol_dataengine.recipes.recipe import RecipeConfig
 from mmevol_dataengine.teacher import TeacherConfig, Voice, open_journal, speak
 
-VERSION = f"8.{PARSER_VERSION}"
+VERSION = f"9.{PARSER_VERSION}"
 MARKER = "finished.json"
 
 

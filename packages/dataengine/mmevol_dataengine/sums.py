@@ -26,7 +26,7 @@ _BEFORE = re.compile(
     re.IGNORECASE,
 )
 _OTHER_ARITHMETIC = re.compile(
-    r"\b(mod\w*|clock|o'clock|hours?|minutes?|[ap]m|binary|boolean|bits?|base|hex\w*|octal|concat\w*|log\w*"
+    r"\b(mod\w*|clock|time|o'clock|hours?|minutes?|[ap]m|binary|boolean|bits?|base|hex\w*|octal|concat\w*|log\w*"
     r"|if|suppose\w*|assum\w*|instead|wrong\w*|mistak\w*|incorrect\w*|puzzle|operator|operation|code|false"
     r"|odd (?:one|man|number) out|belong\w*|differ\w* from)\b",
     re.IGNORECASE,

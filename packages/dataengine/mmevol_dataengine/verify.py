@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pydantic import Field, field_validator
+
 from mmevol_core.config import Config
 from mmevol_core.sample import QA, SKILLS, Sample
 from mmevol_dataengine import claims, grounding, wording
@@ -17,19 +19,32 @@ from mmevol_dataengine.grounding import boxes_in
 from mmevol_dataengine.readers.values import MARK
 from mmevol_dataengine.sums import wrong_sum
 from mmevol_dataengine.vocabulary import FORMATS, TEXT_FORMATS
+from mmevol_dataengine.wording import normal_text
 
 
 class Rules(Config):
     """How strict the checks are; `skip` names checks to leave out."""
 
-    box_tolerance: float = 0.02  # largest difference per coordinate to a given box, share of the image
-    length_slack: int = 2  # fine-grained perception: objects, skills and steps may differ by so many
-    max_new_objects: int = 2  # cognitive reasoning: MMEvol asks for one or two
-    min_reasoning_words: int = 6  # cognitive reasoning: an answer this short holds no line of thought
+    box_tolerance: float = Field(default=0.02, ge=0, le=1)  # per coordinate to a given box, share of the image
+    length_slack: int = Field(
+        default=2, ge=0
+    )  # fine-grained perception: objects, skills and steps may differ by so many
+    max_new_objects: int = Field(default=2, ge=0)  # cognitive reasoning: MMEvol asks for one or two
+    min_reasoning_words: int = Field(
+        default=6, ge=0
+    )  # cognitive reasoning: an answer this short holds no line of thought
     annotations_complete: bool | None = (
         None  # may they decide that an object is not there? None: unless the image is seen
     )
     skip: tuple[str, ...] = ()
+
+    @field_validator("skip")
+    @classmethod
+    def _known(cls, skip: tuple[str, ...]) -> tuple[str, ...]:
+        for name in skip:
+            if name not in CHECKS:
+                raise ValueError(f"unknown check {name!r}; valid: {', '.join(CHECKS)}")
+        return skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +91,14 @@ _STEP = re.compile(
 _SYMBOL = re.compile(r"\b(?:bbx|bbox|box|tgt|res|txt)_\d+\b")
 
 
-def normal_text(text: str) -> str:
-    """Text reduced to its lower-case letters and digits, to compare questions."""
-    return " ".join(re.findall(r"[^\W_]+", text.lower()))
-
-
 def _empty(case: Case) -> str | None:
     return None if case.item.question.strip() and case.item.answer.strip() else "question or answer is empty"
 
 
 def _refusal(case: Case) -> str | None:
     found = wording.REFUSAL.search(case.item.answer) or wording.REFUSAL.search(case.item.question)
+    if not wording.SIGNS.search(case.item.question):
+        found = found or wording.NOTHING.search(case.item.answer)
     seen = [case.parent.question, case.parent.answer, *(text.text for text in case.sample.ocr)]
     if found and not any(found.group(0).lower() in text.lower() for text in seen):
         return f"refusal: {found.group(0)!r}"
@@ -95,11 +107,13 @@ def _refusal(case: Case) -> str | None:
 
 def _prompt_leak(case: Case) -> str | None:
     seeds = f"{case.parent.question} {case.parent.answer}".lower()
+    printed = sum(len(text.text.split()) for text in case.sample.ocr) > 2  # a caption may stand in the picture
     for text in (case.item.question, case.item.answer):
         if MARK in text:  # in a conversation it would stand for one more picture
             return f"has {MARK} in it"
         for found in wording.LEAK.finditer(text):
-            if found.group(0).lower() not in seeds:
+            may_stand = printed or wording.BESIDE.match(text, found.end())
+            if found.group(0).lower() not in seeds and not (may_stand and wording.PRINTED.search(found.group(0))):
                 return f"speaks of {found.group(0)!r}"
     return None
 
@@ -145,18 +159,10 @@ def _format(case: Case) -> str | None:
 def _options(case: Case) -> str | None:
     """Multiple choice offers its options and answers with one of them; fill-in marks the gap."""
     if case.item.format == "fill_in_the_blank":
-        return None if re.search(r"_{2,}|\[blank\]|…|\.{3,}", case.item.question) else "no gap in the question"
+        return None if wording.GAP.search(case.item.question) else "no gap in the question"
     if case.item.format != "multi_choice":
         return None
-    options = wording.offered(case.item.question)
-    if len(options) < 2:
-        return f"options are {', '.join(options) or 'absent'}"
-    given = wording.LETTER.match(case.item.answer)
-    if given and given.group(1).upper() in options:
-        return None
-    answer = f" {normal_text(case.item.answer)} "
-    said = any(f" {normal_text(text)} " in answer for text in options.values() if normal_text(text))
-    return None if said else "the answer is none of the options"
+    return wording.not_chosen(case.item.question, case.item.answer)
 
 
 def _step_grammar(case: Case) -> str | None:
@@ -195,7 +201,9 @@ def _boxes_given(case: Case) -> str | None:
 
 def _boxes(case: Case) -> Iterator[grounding.Corners]:
     labels = {box.label for box in case.sample.boxes}
-    return (box for text in case.texts for box in boxes_in(text, labels))
+    yield from (box for text in case.texts for box in boxes_in(text, labels))
+    if wording.ASKS_BOX.search(case.item.question):  # "Give its box.": numbers that open the answer are one
+        yield from boxes_in(f"box {case.item.answer.lstrip()}", labels)
 
 
 def _needs_boxes(case: Case) -> str | None:
@@ -269,7 +277,7 @@ CHECKS: dict[str, Check] = {  # in this order: the first that fails is the reaso
     "statement_wrong": lambda case: claims.wrong_statement(case.item, case.sample, case.complete),
     "region_wrong": lambda case: claims.wrong_region(case.item, case.sample, case.complete),
     "option_wrong": lambda case: claims.wrong_option(case.item, case.sample),
-    "reading_wrong": lambda case: claims.wrong_reading(case.item, case.sample),
+    "reading_wrong": lambda case: claims.wrong_reading(case.item, case.sample, case.complete),
     "sum_wrong": lambda case: wrong_sum(case.item),
     "skill_unknown": _skills,
     "format_unknown": _format,

@@ -95,8 +95,20 @@ def normal_format(name: str) -> str:
     return _FORMAT_ALIASES.get(key, key)
 
 
+_SINGULARS = {
+    "people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse", "feet": "foot",
+    "teeth": "tooth", "geese": "goose", "knives": "knife", "shelves": "shelf", "wolves": "wolf", "loaves": "loaf",
+    "scarves": "scarf", "potatoes": "potato", "tomatoes": "tomato", "mangoes": "mango", "buffaloes": "buffalo",
+    "dominoes": "domino", "leaves": "leaf", "calves": "calf",
+}  # fmt: skip
+
+
 def singular(word: str) -> str:
-    """A rough singular of an English noun, enough to compare "boxes" with "box"."""
+    """A rough singular of an English noun, enough to compare "boxes" with "box" and "people" with "person"."""
+    if word in _SINGULARS:
+        return _SINGULARS[word]
+    if word.endswith(("women", "emen", "rmen", "smen", "wmen", "ymen")):  # firemen, fishermen; not specimen, abdomen
+        return word[:-2] + "an"
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("ses", "xes", "zes", "ches", "shes")):

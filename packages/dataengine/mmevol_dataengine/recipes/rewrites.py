@@ -9,8 +9,9 @@ from mmevol_core.sample import QA, Sample, Step, qa_id
 from mmevol_dataengine.ledger import Rejected
 from mmevol_dataengine.prompts.mmevol_text import PROMPT_VERSION
 from mmevol_dataengine.recipes.speaker import Speaker
-from mmevol_dataengine.verify import Case, Rules, findings, normal_text
+from mmevol_dataengine.verify import Case, Rules, findings
 from mmevol_dataengine.vocabulary import normal_format, normal_skill
+from mmevol_dataengine.wording import normal_text
 
 
 def verified(
