@@ -110,6 +110,13 @@ def test_a_picture_is_found_by_path_then_by_name_then_by_stem(tmp_path, files, n
     assert list(pictures(tmp_path, *files).of(name)) == [tmp_path / "images" / file]
 
 
+def test_pictures_behind_a_linked_folder_are_found(tmp_path):
+    pictures(tmp_path / "coco", "9.jpg")
+    here = pictures(tmp_path / "vqa", "8.jpg")
+    (tmp_path / "vqa" / "images" / "val2014").symlink_to(tmp_path / "coco" / "images")
+    assert list(here.of(9)) == [tmp_path / "vqa" / "images" / "val2014" / "9.jpg"]
+
+
 def test_a_picture_that_may_be_either_of_two_files_is_refused_when_it_is_looked_at(tmp_path):
     here = pictures(tmp_path, "a.jpg", "a.png", "x/b.png", "y/b.png")
     for name, files in (("a", "a.jpg or a.png"), ("b.png", "x/b.png or y/b.png")):

@@ -12,6 +12,7 @@ from support.run_fakes import execute, nodes
 
 from mmevol_core.errors import UserError
 from mmevol_core.stage import StageResult
+from mmevol_eval.benchmark import BenchmarkSettings
 from mmevol_experiment import manifest
 from mmevol_experiment.graph import Node
 from mmevol_experiment.plan import external_files, plan
@@ -232,7 +233,7 @@ def test_an_edited_file_is_another_input_also_without_a_folder_and_behind_replay
 
 
 def test_an_edited_file_in_a_folder_is_another_input(tmp_path, monkeypatch):
-    """Benchmarks are folders of TSVs and folders, models folders of weights; pictures are not looked at."""
+    """Benchmarks are folders of TSVs and folders, models folders of weights; pictures lie beside the former."""
     monkeypatch.chdir(tmp_path)
     vqa = tmp_path / "benchmarks" / "VQAv2"
     (vqa / "images").mkdir(parents=True)
@@ -241,15 +242,18 @@ def test_an_edited_file_in_a_folder_is_another_input(tmp_path, monkeypatch):
     (tmp_path / "benchmarks" / "POPE.jpg").write_bytes(b"x")
     (vqa / "images" / "1.jpg").write_bytes(b"x")
     whole = {"benchmarks": {"source": "official", "path": "benchmarks"}}
-    single = {"settings": {"VQAv2": {"path": str(vqa)}}}
+    single = {"settings": {"VQAv2": BenchmarkSettings(path=vqa).model_dump(mode="json")}}
     seen = [external_files(whole), external_files(single)]
-    assert [row[0] for row in seen[0]["benchmarks"]] == ["POPE.tsv", "VQAv2/questions.json"]
+    assert [row[0] for row in seen[0]["benchmarks"]] == [
+        *("POPE.jpg", "POPE.tsv", "VQAv2/images/1.jpg", "VQAv2/questions.json")
+    ]
     (vqa / "images" / "1.jpg").write_bytes(b"xx")
-    assert [external_files(whole), external_files(single)] == seen
+    assert external_files(whole) != seen[0] and external_files(single) != seen[1]
+    seen = [external_files(whole), external_files(single)]
     (vqa / "questions.json").write_text("{ }")
     assert external_files(whole) != seen[0] and external_files(single) != seen[1]
     (tmp_path / "benchmarks" / "POPE.tsv").write_text("index\n1\n")
-    assert external_files(whole)["benchmarks"][0] != seen[0]["benchmarks"][0]
+    assert external_files(whole)["benchmarks"][1] != seen[0]["benchmarks"][1]
     assert external_files({"name": "benchmarks"}) == {}
 
 

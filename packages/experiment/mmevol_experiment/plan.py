@@ -29,7 +29,10 @@ REPLAY = "replay:"  # a judge whose answers lie in a file
 _NAMES_FILE = re.compile(r"/|\.(json|jsonl|yaml|tsv|parquet|txt)$")
 _TREE = "parquet tree"  # stands for the key of a folder that is read to any depth
 _GATE = "benchmarks"  # key of the folder that the contamination gate reads whole
-_NAMES_FOLDER = {"path", _GATE, _TREE}  # keys whose values are paths also when they look like words
+_SUITE = "official benchmarks"  # stands for the key of benchmarks' files, which may have their pictures beside them
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+_DEEP = {_TREE: (".parquet",), _GATE: ("",), _SUITE: _PICTURES}  # ends of names that count at any depth, by key
+_NAMES_FOLDER = {"path", *_DEEP}  # keys whose values are paths also when they look like words
 _DATA = {".json", ".jsonl", ".tsv", ".csv", ".parquet", ".yaml", ".txt", ".safetensors", ".bin", ".model", ".jinja"}
 MOST_ENTRIES = 1000  # a folder within a folder that has more is one of pictures and not looked into
 
@@ -119,7 +122,7 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
 
     Of a folder, those of its data files count, and of the data files one folder further down: benchmarks, weights. Of
     Parquet seeds it is every such file of the tree, as their reader takes them; of a contamination gate's benchmarks
-    every file of whatever kind, pictures too.
+    every file of whatever kind, pictures too; of benchmarks that are asked their pictures, which change every answer.
     `standin:NAME` names weights that ship with the package: their fingerprint counts.
 
     Args:
@@ -127,14 +130,11 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
         key: what a single value is called.
     """
     if isinstance(config, Mapping):
-        parquet = config.get("source") == "parquet"
-        parts: Iterable[tuple[str, Any]] = (
-            (_TREE if parquet and name == "path" else name, part) for name, part in config.items()
-        )
+        parts: Iterable[tuple[str, Any]] = ((_key(config, name), part) for name, part in config.items())
     elif isinstance(config, list | tuple):
         parts = [(key, part) for part in config]
     elif isinstance(config, str) and (_NAMES_FILE.search(config) or key in _NAMES_FOLDER) and len(config) < 1024:
-        state = _state(Path(config.removeprefix(REPLAY)), {_TREE: (".parquet",), _GATE: ("",)}.get(key, ()))
+        state = _state(Path(config.removeprefix(REPLAY)), _DEEP.get(key, ()))
         return {config: state} if state else {}
     elif isinstance(config, str) and config.startswith(STANDIN):
         recipe = files("mmevol_train.standins") / "weights" / config.removeprefix(STANDIN) / "recipe.json"
@@ -142,6 +142,16 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
     else:
         return {}
     return {name: state for key, part in parts for name, state in external_files(part, str(key)).items()}
+
+
+def _key(config: Mapping[str, Any], name: str) -> str:
+    """What a value is called, with the paths apart that count deeper than others."""
+    if name != "path":
+        return name
+    if config.get("source") == "parquet":
+        return _TREE
+    own = {"prompts", "rules", "max_new_tokens"} <= config.keys()  # a benchmark's settings
+    return _SUITE if own or config.get("source") == "official" else name
 
 
 def _state(path: Path, deep: tuple[str, ...] = ()) -> list[Any]:
@@ -161,7 +171,7 @@ def _state(path: Path, deep: tuple[str, ...] = ()) -> list[Any]:
         if len(entries) <= MOST_ENTRIES:
             found += sorted(file for file in entries if file.suffix in _DATA and file.is_file())
     if deep:
-        found = sorted({*found, *(file for file in files_below(path) if file.name.endswith(deep))})
+        found = sorted({*found, *(file for file in files_below(path) if file.name.lower().endswith(deep))})
     states = [(file, file.stat()) for file in found]
     return [[str(file.relative_to(path)), state.st_size, state.st_mtime_ns] for file, state in states]
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, overload
 
 from mmevol_core.errors import UserError
+from mmevol_core.files import files_below
 from mmevol_eval.benchmark import Image, Item
 
 IMAGES = "images"
@@ -90,7 +91,7 @@ class Pictures:
 
     @cached_property
     def _files(self) -> list[Path]:
-        return [file for file in sorted(self._folder.rglob("*")) if file.suffix.lower() in _EXTENSIONS]
+        return [file for file in files_below(self._folder) if file.suffix.lower() in _EXTENSIONS]
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
