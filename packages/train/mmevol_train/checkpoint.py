@@ -14,6 +14,7 @@ from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, file_digest, read_json, write_json
+from mmevol_train.interchange import publish
 
 COMPLETE = "complete.json"  # written last: its presence says that every other file is whole
 TOLERANCE = 1e-4  # float32 logits of two processes on one machine
@@ -21,12 +22,16 @@ TOLERANCE_BFLOAT16 = 5e-2  # of the largest logit: eight bits of mantissa throug
 
 
 def save(model: Any, processor: LlavaNextProcessor, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
-    """Write a Hugging Face folder (safetensors, tokenizer, processor, chat template) and mark it complete."""
+    """Write a Hugging Face folder (safetensors, tokenizer, processor, chat template) and mark it complete.
+
+    Names are those of the published LLaVA-NeXT checkpoints, which transformers 4, vLLM and SGLang read.
+    """
     if folder.exists():
         shutil.rmtree(folder)
     model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
     processor.tokenizer.save_pretrained(folder)
+    publish(folder)
     mark_complete(folder, 0)
 
 
