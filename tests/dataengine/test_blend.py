@@ -2,16 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
+from mmevol_core.files import read_jsonl, write_jsonl
 from mmevol_core.sample import QA, Sample, write_samples
 from mmevol_dataengine.blend import Blend, BlendConfig
 from mmevol_dataengine.mixture import STAGE, MixtureConfig
-from mmevol_experiment.compose import compose_groups
+from mmevol_experiment.compose import compose, compose_groups
+from mmevol_experiment.graph import build
 
 
 def row(name, image="a.png", mark="<image>\n"):
@@ -98,6 +102,69 @@ def test_rows_that_cannot_be_used_are_refused_by_reason(folder, tmp_path):
         "image_missing": 1, "image_quarantined": 1, "not_an_object": 1,
     }  # fmt: skip
     assert books["sources"]["text"]["refused"] == {"has_image": 1}
+
+
+@pytest.fixture
+def gated(folder, tmp_path):
+    """Three rows: the benchmark's picture, its question behind a mark in the text, and a clean one."""
+    for name in ("images", "benchmarks"):
+        (tmp_path / name).mkdir()
+    long = "which of the four boats behind the lighthouse carries the largest striped sail of all"
+    for name, seed in (("a.png", 1), ("b.png", 2)):
+        noise = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "images" / name)
+    Image.open(tmp_path / "images" / "a.png").save(tmp_path / "benchmarks" / "x.bmp")
+    (tmp_path / "benchmarks" / "q.tsv").write_text(f"index\tquestion\n7\t{long}\n")
+    asked = long.replace(" ", "<image> ", 1)
+    turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": "It."}]
+    rows = [{}, row("1"), {"image": "b.png", "conversations": turns}, row("3", "b.png")]
+    return {"sources": {"a": folder("a", rows)}, "image_root": tmp_path / "images"}
+
+
+@pytest.mark.parametrize(("action", "out"), [("drop", 1), ("keep", 3)])
+def test_rows_that_meet_a_benchmark_are_refused_or_kept_and_listed_by_their_number_in_the_file(
+    gated, tmp_path, action, out
+):
+    blend = Blend(BlendConfig(**gated, contamination={"benchmarks": tmp_path / "benchmarks", "action": action}))
+    assert len(list(blend.rows())) == out == blend.accounts["a"].out
+    refused = {"contaminated_same_image": 1, "contaminated_same_question": 1} if action == "drop" else {}
+    assert blend.accounts["a"].refused == {"no_questions": 1, **refused}
+    files, account = blend.write_found(tmp_path)
+    assert account["contamination"]["found"] == {"same_image": 1, "same_question": 1}
+    assert account["contamination"]["benchmark_files"] == 2
+    assert list(read_jsonl(files["contaminated"])) == [
+        {"id": "a:2", "sign": "same_image", "action": action}, {"id": "a:3", "sign": "same_question", "action": action},
+    ]  # fmt: skip
+    assert [line["record"] for line in read_jsonl(files["contaminated_items"])] == ["a:2", "a:3"]
+
+
+def test_the_stage_hands_on_what_the_blend_keeps_together_with_what_the_seeds_kept(gated, tmp_path):
+    item = QA(id="q", question="What?", answer="That")
+    write_samples(tmp_path / "evolved.jsonl", [Sample(id="s", images=("a.png",), rounds=((item,),))])
+    write_jsonl(tmp_path / "seeds.jsonl", [{"benchmark": "MME", "index": "4", "how": "same_image", "record": "s"}])
+    gate = {"benchmarks": tmp_path / "benchmarks", "action": "keep"}
+    config = MixtureConfig(arm="seed", blend=BlendConfig(**gated, contamination=gate))
+    inputs = {"evolved": tmp_path / "evolved.jsonl", "contaminated": tmp_path / "seeds.jsonl"}
+    result = STAGE.run(config, inputs, tmp_path / "out")
+    listed = [line["record"] for line in read_jsonl(result.files["contaminated_items"])]
+    assert listed == ["s", "a:2", "a:3"]
+    assert result.metrics["blend"]["contamination"]["met"] == {"q": 1, "x": 1}
+
+
+def test_an_evaluation_gets_the_list_of_its_own_mixture_when_the_blend_keeps_what_it_meets():
+    gate = "{benchmarks: bm, action: keep}"
+    blend = ["+blend@mixtures.seed.blend=table5", f"mixtures.seed.blend.contamination={gate}"]
+    chosen = ["stages=[seed,evolve,mixture,pretrain,finetune,benchmarks,evaluate]", *blend]
+    for more, mixture in (([], None), ([f"data.contamination={gate}"], ("seed", "contaminated_items"))):
+        nodes = {node.key: node for node in build(compose(["experiment=quickstart", *chosen, *more]))}
+        assert nodes["mixture.seed"].inputs.get("contaminated") == mixture
+        assert nodes["evaluate.seed"].inputs["contaminated"] == ("mixture.seed", "contaminated_items")
+        assert nodes["evaluate.evolved"].inputs.get("contaminated") == mixture
+
+
+def test_a_gate_without_an_image_root_is_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="set image_root"):
+        BlendConfig(sources={"a": folder("a", [])}, contamination={"benchmarks": tmp_path})
 
 
 def test_an_image_without_a_mark_gets_one_and_is_counted(folder):

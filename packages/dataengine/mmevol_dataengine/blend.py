@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
 from mmevol_core.images import ImageFailure, ImageStore
 from mmevol_core.json_stream import json_rows
 from mmevol_dataengine.check import read_quarantine
+from mmevol_dataengine.contamination import Found, Gate, GateConfig, write_found
 from mmevol_dataengine.readers.conversations import llava_row, talk_of
-from mmevol_dataengine.readers.values import BadRow
+from mmevol_dataengine.readers.values import MARK, BadRow
 
 
 class Source(Config):
@@ -43,7 +44,14 @@ class BlendConfig(Config):
     missing: Literal["error", "skip"] = "error"  # skip: go on without files that are not there, and name them
     image_root: Path | None = None  # rows whose images are not below it are refused; None: not looked at
     quarantine: Path | None = None  # list of `mmevol data check --quarantine`
+    contamination: GateConfig | None = None  # rows that share pictures or questions with benchmarks; needs image_root
     seed: int = 0  # of the choice of rows
+
+    @model_validator(mode="after")
+    def _has_pictures(self) -> BlendConfig:
+        if self.contamination and not self.image_root:
+            raise ValueError("contamination compares pictures: set image_root to their folder")
+        return self
 
 
 @dataclass
@@ -76,8 +84,12 @@ class Blend:
             raise UserError(f"mix: image folder not found: {config.image_root}; set blend.image_root")
         self._quarantine = read_quarantine(config.quarantine) if config.quarantine else {}
         self._store = ImageStore(config.image_root) if config.image_root else None
+        self._gate = Gate(config.contamination) if config.contamination else None
+        self._found: Found = []  # "source:number of the row in its file", what it meets
+        self._signs: dict[str, str] | None = None  # of those rows, once all have been counted
         present = {name: source for name, source in config.sources.items() if name not in self.missing}
         self.accounts = {name: self._counted(name, source) for name, source in present.items()}
+        self._signs = {row: met[0].sign for row, met in self._found}
         categories = {source.category or name for name, source in config.sources.items()}
         if unknown := set(config.category_caps) - categories:
             raise UserError(f"mix: no source is of category {', '.join(sorted(unknown))}; valid: {sorted(categories)}")
@@ -86,10 +98,9 @@ class Blend:
     def rows(self) -> Iterator[dict[str, Any]]:
         """The chosen rows, source by source in file order, a repeated row right after itself."""
         for name, account in self.accounts.items():
-            source = self.config.sources[name]
             times = _times(account.usable, account.out, f"{self.config.seed}:{name}")
             account.unused = sum(not count for count in times)
-            usable = (found[0] for found in self._read(source) if not isinstance(found, str))
+            usable = (found[0] for found in self._read(name) if not isinstance(found, str))
             for number, row in enumerate(usable):
                 for again in range(times[number]):
                     yield {**row, "id": f"{name}/{number}" + (f"+{again}" if again else "")}
@@ -111,9 +122,16 @@ class Blend:
             "missing": self.missing,
         }
 
+    def write_found(self, out_dir: Path) -> tuple[dict[str, Path], dict[str, Any]]:
+        """What met a benchmark: files by role, and the account under `contamination`; both empty without a gate."""
+        if self._gate is None:
+            return {}, {}
+        files, account = write_found(self._found, self._gate, out_dir)
+        return files, {"contamination": account}
+
     def _counted(self, name: str, source: Source) -> Account:
         account = Account(source.category or name)
-        for found in self._read(source):
+        for found in self._read(name):
             account.rows += 1
             if isinstance(found, str):
                 account.refused[found] += 1
@@ -138,17 +156,18 @@ class Blend:
             for place in order[: cap - sum(account.out for account in members)]:
                 members[place].out += 1
 
-    def _read(self, source: Source) -> Iterator[tuple[dict[str, Any], list[str]] | str]:
+    def _read(self, name: str) -> Iterator[tuple[dict[str, Any], list[str]] | str]:
         """Rows as LLaVA has them, each with its changes; or the reason why one is refused."""
-        for row in json_rows(source.path):
+        source = self.config.sources[name]
+        for number, row in enumerate(json_rows(source.path), start=1):
             try:
                 if not isinstance(row, dict):
                     raise BadRow("not_an_object", "")
-                yield self._checked(row, source)
+                yield self._checked(row, source, f"{name}:{number}")
             except BadRow as bad:
                 yield bad.reason
 
-    def _checked(self, row: dict[str, Any], source: Source) -> tuple[dict[str, Any], list[str]]:
+    def _checked(self, row: dict[str, Any], source: Source, where: str) -> tuple[dict[str, Any], list[str]]:
         talk = talk_of(row)
         if talk.images and source.text_only:
             raise BadRow("has_image", talk.images[0])
@@ -161,8 +180,24 @@ class Blend:
                     self._store.path(name)
                 except ImageFailure as failed:
                     raise BadRow(f"image_{failed.reason}", name) from failed
+        self._refuse_contaminated(where, names, talk.turns[::2])
         noted: list[str] = []
         return llava_row(talk, names, noted), noted
+
+    def _refuse_contaminated(self, row: str, names: Sequence[str], questions: Sequence[str]) -> None:
+        """BadRow for a row that meets a benchmark, unless such are kept; they are compared once and then known."""
+        if self._gate is None:
+            return
+        if self._signs is None:
+            assert self._store is not None
+            met = self._gate.meetings(names, [text.replace(MARK, " ") for text in questions], self._store)
+            if met:
+                self._found.append((row, met))
+            sign = met[0].sign if met else ""
+        else:
+            sign = self._signs.get(row, "")
+        if sign and self._gate.config.action == "drop":
+            raise BadRow(f"contaminated_{sign}", "meets a benchmark")
 
 
 def _plain(account: Account) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import csv
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from PIL import Image
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_core.files import files_below
+from mmevol_core.files import files_below, write_jsonl
 from mmevol_core.images import PICTURE_ERRORS, ImageFailure, ImageStore
 from mmevol_core.sample import Sample
 from mmevol_dataengine.benchmark_files import PICTURES, READ, read_items
@@ -64,6 +65,9 @@ class Meeting(NamedTuple):
         """A line of `contaminated_items.jsonl`: {"benchmark", "index" or "picture", "how", "record"}."""
         named = {key: value for key, value in asdict(self.place).items() if value}
         return {**named, "how": self.sign, "record": record}
+
+
+Found = list[tuple[str, list[Meeting]]]  # id of a record, what it meets
 
 
 class Gate:
@@ -162,6 +166,23 @@ class Gate:
                 for band in _bands(looks):
                     self._bands.setdefault(band, []).append(looks)
             self._looks.setdefault(looks, []).append(place)
+
+
+def write_found(found: Found, gate: Gate, out_dir: Path) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Write the records that meet a benchmark, and what they meet.
+
+    Returns:
+        the two files by role; the account: records by sign, places by benchmark, the gate's own sources.
+    """
+    action = gate.config.action
+    records = [{"id": name, "sign": met[0].sign, "action": action} for name, met in found]
+    files = {role: out_dir / f"{role}.jsonl" for role in ("contaminated", "contaminated_items")}
+    write_jsonl(files["contaminated"], records)
+    write_jsonl(files["contaminated_items"], [one.row(name) for name, met in found for one in met])
+    places = {one.place for _, met in found for one in met}
+    signs = dict(Counter(line["sign"] for line in records))
+    met = dict(Counter(place.benchmark for place in sorted(places)))
+    return files, {"action": action, "found": signs, "met": met, **gate.sources()}
 
 
 def _note(met: dict[Place, str], sign: str, places: Iterable[Place]) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_core.files import read_jsonl, replacing
+from mmevol_core.files import read_jsonl, replacing, write_jsonl
 from mmevol_core.sample import DIRECTIONS, QA, Sample, read_samples
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine.blend import Blend, BlendConfig
@@ -44,7 +44,9 @@ class MixtureConfig(Config):
 
 
 def run(config: MixtureConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageResult:
-    """Write `conversations.json`: the arm's rows, then those of the blend.
+    """Write `conversations.json`: the arm's rows, then those of the blend; and what of the blend meets a benchmark.
+
+    The role `contaminated`, the seeds' list of the same, is joined to that.
 
     Raises:
         UserError: the arm has no rows, or needs the role `eliminated` and lacks it; a file of the blend is missing.
@@ -65,8 +67,16 @@ def run(config: MixtureConfig, inputs: Mapping[str, Path], out_dir: Path) -> Sta
             file.write(b",\n" + orjson.dumps(row))
         file.write(b"\n]\n")
     assert counts["items_in"] == counts["turns_out"] + counts["items_left_out"], "every item is a turn, or left out"
+    files = {"conversations": path}
     metrics: dict[str, Any] = {"arm": config.arm, **counts}
-    return StageResult({"conversations": path}, {**metrics, "blend": blend.as_dict()} if blend else metrics)
+    if blend:
+        listed, account = blend.write_found(out_dir)
+        if listed and "contaminated" in inputs:
+            rows = (*read_jsonl(inputs["contaminated"]), *read_jsonl(listed["contaminated_items"]))
+            write_jsonl(listed["contaminated_items"], rows)
+        files |= listed
+        metrics["blend"] = {**blend.as_dict(), **account}
+    return StageResult(files, metrics)
 
 
 def own_rows(
@@ -158,4 +168,4 @@ def _with_format(config: MixtureConfig, item: QA, number: int, place: int) -> st
     return question
 
 
-STAGE = Stage(config=MixtureConfig, needs=("evolved",), run=run, version="3", accepts=("eliminated",))
+STAGE = Stage(config=MixtureConfig, needs=("evolved",), run=run, version="3", accepts=("eliminated", "contaminated"))

@@ -14,18 +14,15 @@ from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_core.files import replacing, write_jsonl
+from mmevol_core.files import replacing
 from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
 from mmevol_core.progress import Progress
 from mmevol_core.sample import Sample, read_samples, to_dict
 from mmevol_core.stage import Stage, StageResult
 from mmevol_dataengine import tiny_world
 from mmevol_dataengine.check import read_quarantine, without
-from mmevol_dataengine.contamination import Gate, GateConfig, Meeting
+from mmevol_dataengine.contamination import Found, Gate, GateConfig, write_found
 from mmevol_dataengine.seeds import Changes, Failure, read_llava, read_mmevol, read_sample_rows, read_table
-
-Found = list[tuple[str, list[Meeting]]]  # id of a record, what it meets
-
 
 _OF_FILES = ("path", "image_root", "captions", "quarantine", "captions_alone", "limit")
 
@@ -100,7 +97,8 @@ def run(config: SeedConfig, inputs: Mapping[str, Path], out_dir: Path) -> StageR
         files["captions"] = config.captions
     metrics: dict[str, Any] = {"rows": total, "records": kept, "failed": dict(refused), "changed": dict(changed)}
     if gate:
-        _account(gate, found, out_dir, files, metrics)
+        listed, metrics["contamination"] = write_found(found, gate, out_dir)
+        files |= listed
     return StageResult(files, metrics)
 
 
@@ -138,7 +136,8 @@ def _tiny_world(config: SeedConfig, out_dir: Path) -> StageResult:
             raise UserError(f"tiny world: none of {records} records is usable ({_named(refused)})", status=3)
         files["failed"] = out_dir / "failed.jsonl"
         metrics |= {"records": kept, "failed": dict(refused)}
-        _account(gate, found, out_dir, files, metrics)
+        listed, metrics["contamination"] = write_found(found, gate, out_dir)
+        files |= listed
     return StageResult(files, metrics)
 
 
@@ -182,25 +181,6 @@ def _gated(row: Sample | Failure, number: int, gate: Gate, store: ImageStore, fo
     if gate.config.action == "keep":
         return row
     return Failure(number, row.id, f"contaminated_{met[0].sign}", "meets a benchmark")
-
-
-def _account(gate: Gate, found: Found, out_dir: Path, files: dict[str, Path], metrics: dict[str, Any]) -> None:
-    """Add what met a benchmark to the stage's files and metrics."""
-    met = _write_found(found, gate, out_dir)
-    files |= {role: out_dir / f"{role}.jsonl" for role in ("contaminated", "contaminated_items")}
-    metrics["contamination"] = {"action": gate.config.action, **met, **gate.sources()}
-
-
-def _write_found(found: Found, gate: Gate, out_dir: Path) -> dict[str, dict[str, int]]:
-    """Write the records that meet a benchmark, and what they meet; count records by sign, places by benchmark."""
-    records = [{"id": name, "sign": met[0].sign, "action": gate.config.action} for name, met in found]
-    write_jsonl(out_dir / "contaminated.jsonl", records)
-    write_jsonl(out_dir / "contaminated_items.jsonl", [one.row(name) for name, met in found for one in met])
-    places = {one.place for _, met in found for one in met}
-    return {
-        "found": dict(Counter(line["sign"] for line in records)),
-        "met": dict(Counter(place.benchmark for place in sorted(places))),
-    }
 
 
 def _write(

@@ -112,6 +112,8 @@ def _evolve(config: Mapping[str, Any]) -> Node:
 
 def _mixture(config: Mapping[str, Any], arm: str) -> Node:
     inputs = {"evolved": ("evolve", "evolved"), "eliminated": ("evolve", "eliminated")}
+    if _keeps_contaminated(config["data"]) and _keeps_contaminated(config["mixtures"][arm].get("blend")):
+        inputs["contaminated"] = ("seed", "contaminated_items")
     return _node("mixture", config["mixtures"][arm], inputs, arm=arm, where=f"mixtures.{arm}")
 
 
@@ -142,8 +144,14 @@ def _evaluate(config: Mapping[str, Any], arm: str, tiny: bool) -> Node:
         inputs["checkpoint"] = (f"finetune.{arm}", "checkpoint")
     if tiny:
         inputs["held_out"] = ("seed", "held_out")
-    if _keeps_contaminated(config["data"]) and not config["evaluate"].get("contaminated"):
-        inputs["contaminated"] = ("seed", "contaminated_items")
+    if not config["evaluate"].get("contaminated"):
+        blended = config["mixtures"][arm].get("blend")
+        for source, section in (
+            ("seed", config["data"]),
+            (f"mixture.{arm}", blended),
+        ):  # a mixture's has the seeds' too
+            if _keeps_contaminated(section):
+                inputs["contaminated"] = (source, "contaminated_items")
     common = config["evaluate"].get("settings") or {}
     settings = {
         name: {**common.get(name, {}), **own.model_dump(mode="json", exclude_none=True)}
@@ -155,9 +163,9 @@ def _evaluate(config: Mapping[str, Any], arm: str, tiny: bool) -> Node:
     return _node("evaluate", section, inputs, arm=arm)
 
 
-def _keeps_contaminated(data: Mapping[str, Any]) -> bool:
+def _keeps_contaminated(data: Mapping[str, Any] | None) -> bool:
     """Whether records that meet a benchmark stay in the training data, so that scores need their clean part."""
-    gate = data.get("contamination")
+    gate = (data or {}).get("contamination")
     return isinstance(gate, Mapping) and gate.get("action") == "keep"
 
 

@@ -188,9 +188,11 @@ def _is_local(identifier: str, folder: Path) -> bool:
 
 def _blended(mixtures: Iterable[MixtureConfig]) -> list[str]:
     """Files that are mixed in and must not be missing; each is named once, however many arms take it."""
-    needed = [mixture.blend for mixture in mixtures if mixture.blend and mixture.blend.missing == "error"]
-    paths = {source.path for blend in needed for source in blend.sources.values()}
-    return [f"data: {path} (mixtures.ARM.blend)" for path in sorted(paths) if not path.is_file()]
+    blends = [mixture.blend for mixture in mixtures if mixture.blend]
+    paths = {source.path for blend in blends if blend.missing == "error" for source in blend.sources.values()}
+    folders = {blend.contamination.benchmarks for blend in blends if blend.contamination}
+    lacking = [path for path in sorted(paths) if not path.is_file()] + [path for path in folders if not path.is_dir()]
+    return [f"data: {path} (mixtures.ARM.blend)" for path in lacking]
 
 
 def _package(backend: OfficialConfig | None) -> list[str]:

@@ -61,9 +61,11 @@ def mix(
             file.write((b",\n" if written else b"[\n") + orjson.dumps(row))
             written += 1
         file.write(b"\n]\n" if written else b"[]\n")
-    accounts = blend.as_dict()
+    accounts = {**blend.as_dict(), **blend.write_found(out)[1]}
     write_json(out / "accounts.json", accounts)
     for name, category in accounts["categories"].items():
         print(f"{name:<18} {category['rows']:>9} rows  {100 * category['share']:5.1f} %")
     missing = f", missing: {', '.join(accounts['missing'])}" if accounts["missing"] else ""
     print(f"{written} rows in {out / 'conversations.json'}{missing}")
+    if gate := accounts.get("contamination"):
+        print(f"contamination ({gate['action']}): {gate['found']} in {out / 'contaminated.jsonl'}")
