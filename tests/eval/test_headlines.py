@@ -9,10 +9,10 @@ import pytest
 from support import tiny_llava
 
 from mmevol_eval.benchmarks import find
+from mmevol_eval.bootstrap import headline_of
 from mmevol_eval.data import TWINS, BenchmarksConfig, locate, prepare
 from mmevol_eval.evaluate import _rows
 from mmevol_eval.predictions import Answer
-from mmevol_eval.statistics import headline_of
 from mmevol_eval.tasks import Task
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -10,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmevol_core.errors import UserError
-from mmevol_eval.statistics import average, compare, estimate, headline_of, leave_one_out, minimum_detectable, p_value
+from mmevol_eval.bootstrap import (
+    _resampled,
+    _strata,
+    _weights,
+    average,
+    estimate,
+    headline_for,
+    headline_of,
+    minimum_detectable,
+)
+from mmevol_eval.statistics import compare, leave_one_out, p_value
 
 
 def rows(scores, clusters, benchmark="GQA", blind=None):
@@ -49,16 +60,17 @@ def test_copies_inside_a_cluster_do_not_narrow_the_interval():
 def test_a_run_does_not_differ_from_itself():
     own = {"GQA": rows([1.0, 0.0, 1.0, 1.0], "aabb", blind=[0.0] * 4)}
     for row in compare(own, own):
-        assert (row.delta, row.p, row.ci95) == (0.0, 1.0, (0.0, 0.0))
+        assert (row.delta, row.p) == (0.0, 1.0)
+        assert row.ci95 == pytest.approx((-100, 100))  # but two images show nothing of all others
 
 
 def test_pairing_finds_a_difference_that_two_separate_intervals_hide():
     rng = np.random.default_rng(1)
     b = rng.integers(0, 2, 300).astype(float)
-    a = np.where(rng.random(300) < 0.04, 1.0, b)  # a repairs some of b's mistakes and makes none
+    a = np.where(rng.random(300) < 0.06, 1.0, b)  # a repairs some of b's mistakes and makes none
     runs = ({"GQA": rows(a, range(300))}, {"GQA": rows(b, range(300))})
     difference = compare(*runs, names=("evolved", "seed"))[0]
-    assert difference.ci95[0] > 0 or difference.delta == 0
+    assert difference.ci95[0] > 0
     assert difference.p < 0.05
     separate = [estimate(run["GQA"]).interval for run in runs]
     assert separate[0][0] < separate[1][1]
@@ -88,7 +100,8 @@ def test_leaving_one_out_gives_the_average_of_the_others_with_its_own_interval()
     found = {(row.benchmark, row.measure): row for row in leave_one_out(a, b, names=("evolved", "seed"))}
     gain = {row.benchmark: row for row in compare(a, b) if row.measure == "score"}["x"].delta
     assert len(found) == 6  # three benchmarks, two measures
-    assert (found["x", "score"].delta, found["x", "score"].ci95) == (0.0, (0.0, 0.0))
+    assert found["x", "score"].delta == 0.0
+    assert found["x", "score"].ci95 == pytest.approx((-0.97, 0.97), abs=0.1)  # 1.96 sqrt(2) / 202 / sqrt(2) of each
     assert found["y", "score"].delta == pytest.approx(gain / 2)  # x and z remain
     low, high = found["y", "score"].ci95
     assert 0 < low < gain / 2 < high
@@ -107,8 +120,8 @@ def test_runs_on_other_questions_are_refused():
 
 
 def test_p_is_two_sided_and_never_zero():
-    assert p_value(np.full(999, 2.0)) == pytest.approx(2 / 1000)
-    assert p_value(np.array([-1.0, 1.0] * 50)) == 1.0
+    assert p_value(3.0, np.array([2.0, -2.0] * 500)) == pytest.approx(1 / 1001)
+    assert p_value(-2.0, np.array([2.0, -2.0, 0.0])) == pytest.approx(3 / 4)
 
 
 def test_the_smallest_detectable_difference_of_three_points_standard_error():
@@ -142,16 +155,19 @@ def by_category(scores, categories):
 
 
 def test_no_resample_loses_a_category():
-    # three sources of two items, all right: a resample without one would average it as 0
-    found = estimate(by_category([1.0] * 6, "aabbcc"))
-    assert (found.value, found.interval) == (100.0, (100.0, 100.0))
+    # fifteen sources of two items: a resample without one of the right ones would average it as 0
+    names = [chr(97 + number // 2) for number in range(30)]
+    rows_of = by_category([1.0] * 20 + [1.0, 0.0] * 5, names)
+    resamples = estimate(rows_of).draws
+    assert resamples.min() == pytest.approx(100 * 10 / 15) and resamples.max() == pytest.approx(100)
 
 
 def test_a_cluster_of_several_categories_is_resampled_among_its_like():
-    mixed = by_category([1.0] * 8, "abababcc")
-    for number, row in enumerate(mixed[:6]):
+    # five clusters of a and b, right in both; five of c alone that differ: c moves by itself
+    mixed = by_category([1.0] * 40 + [1.0, 0.0] * 5, "ab" * 20 + "c" * 10)
+    for number, row in enumerate(mixed[:40]):
         row["cluster"] = str(number // 2)
-    assert estimate(mixed).interval == (100.0, 100.0)
+    assert estimate(mixed).draws.min() == pytest.approx(200 / 3, abs=1)
 
 
 def test_intervals_of_a_mean_of_small_categories_cover_the_truth():
@@ -167,23 +183,82 @@ def test_intervals_of_a_mean_of_small_categories_cover_the_truth():
     assert 0.91 <= inside / runs <= 0.985
 
 
-def test_what_is_detectable_of_a_perfect_score_follows_from_its_size():
-    # Agresti and Coull: p = 102 / 104 of 104 clusters, standard error 1.347 points; times 2.802
+def test_what_a_perfect_score_leaves_open_follows_from_its_size():
+    # Agresti and Coull: p = 102 / 104 of 104 clusters, standard error 1.347 points; Student's t of 99 degrees of
+    # freedom: 1.984 of them to both sides of 98.08, and sqrt(99 / 97) of them as standard deviation
     found = estimate(rows([1.0] * 100, range(100)))
-    assert found.error == pytest.approx(1.347, abs=0.001)
-    assert minimum_detectable(found.error) == pytest.approx(3.773, abs=0.003)
-    assert estimate(rows([0.0] * 100, range(100))).error == pytest.approx(found.error)
+    assert found.interval == pytest.approx((95.41, 100.0), abs=0.01)
+    assert found.error == pytest.approx(1.347 * np.sqrt(99 / 97), abs=0.01)
+    assert minimum_detectable(found.error) == pytest.approx(3.81, abs=0.03)
+    wrong = estimate(rows([0.0] * 100, range(100)))
+    assert wrong.interval == pytest.approx((0.0, 4.59), abs=0.01)
     pair = average([found, estimate(rows([1.0] * 100, range(100), "VQAv2"))])
-    assert pair.error == pytest.approx(found.error / np.sqrt(2))
+    assert pair.error == pytest.approx(found.error / np.sqrt(2), rel=0.05)
+    assert pair.interval[0] > found.interval[0] and pair.interval[1] == 100
 
 
 def test_a_lone_cluster_of_a_category_is_no_certainty():
-    # value 75 (four categories of one cluster: 1 1 1 0; two of two: 1 and 0.5), 4 of 8 clusters alone:
-    # p = (0.75 x 4 + 2) / 8 = 0.625 of 8 clusters, standard error 17.12 points, for half of the clusters
-    found = estimate(by_category([1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0], "abcdeeff"))
-    assert found.value == pytest.approx(75)
-    assert found.unseen == pytest.approx(17.12 / 2, abs=0.01)
-    assert found.error > found.unseen
+    # 4 of 24 clusters alone in their category, right but one: p = (3 + 2) / 8 of 8 clusters, standard error 17.12
+    # points for a sixth of the clusters, and Student's t of 3 degrees of freedom has sqrt(3) of them (a bit less of
+    # two thousand quantiles)
+    alone = by_category([1.0, 1.0, 1.0, 0.0] + [1.0, 0.0] * 10, "abcd" + "e" * 20)
+    resamples = _resampled(alone, "score", headline_for(alone), *clusters_and_weights(alone))
+    added = np.sqrt(estimate(alone).error ** 2 - np.var(resamples[1:], ddof=1))
+    assert added == pytest.approx(17.12 / 6 * np.sqrt(3), rel=0.1)
+
+
+def clusters_and_weights(own):
+    clusters, sizes = _strata(own, "category")
+    return clusters, _weights(sizes, 2000, "0:MMSInst")
+
+
+def test_alike_within_every_category_is_no_certainty():
+    # ten categories of two clusters, each all right or all wrong: every resample is 50
+    found = estimate(by_category(([1.0] * 2 + [0.0] * 2) * 5, [chr(97 + number // 2) for number in range(20)]))
+    assert found.interval[0] < 35 and found.interval[1] > 65
+
+
+@pytest.mark.parametrize("n", [5, 10, 20, 50])
+@pytest.mark.parametrize("truth", [0.5, 0.8, 0.95])
+def test_few_items_cover_the_truth_nineteen_times_in_twenty(n, truth):
+    """Exactly: every possible number of right answers with its probability."""
+    covered = 0.0
+    for right in range(n + 1):
+        low, high = estimate(rows([1.0] * right + [0.0] * (n - right), range(n)), resamples=1000).interval
+        covered += (low <= 100 * truth <= high) * math.comb(n, right) * truth**right * (1 - truth) ** (n - right)
+    assert covered > 0.93
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 8, 12])
+def test_few_items_that_differ_by_chance_are_seldom_called_different(n):
+    """Exactly: runs that differ in every item, each way with probability one half."""
+    by_p = by_interval = 0.0
+    for won in range(n + 1):
+        a = [1.0] * won + [0.0] * (n - won)
+        found = compare({"GQA": rows(a, range(n))}, {"GQA": rows([1 - one for one in a], range(n))}, resamples=1000)[0]
+        by_p += (found.p < 0.05) * math.comb(n, won) / 2**n
+        by_interval += (not found.ci95[0] <= 0 <= found.ci95[1]) * math.comb(n, won) / 2**n
+    assert by_p <= 0.05 and by_interval <= 0.08
+
+
+def test_one_item_shows_no_difference():
+    found = compare({"GQA": rows([1.0], "a")}, {"GQA": rows([0.0], "a")})[0]
+    assert (found.delta, found.p, found.mde) == (100.0, 1.0, None)
+    assert found.ci95 == pytest.approx((-100, 100))
+
+
+def test_p_is_that_of_the_sign_test_where_items_are_right_or_wrong():
+    # nine items won, one lost, two hundred alike: 2 (1 + 10) / 2^10 = 0.0215
+    a, b = [1.0] * 9 + [0.0] + [1.0] * 200, [0.0] * 9 + [1.0] * 201
+    found = compare({"GQA": rows(a, range(210))}, {"GQA": rows(b, range(210))}, resamples=20000)[0]
+    assert found.p == pytest.approx(0.0215, abs=0.003)
+
+
+def test_runs_that_state_different_headlines_are_refused():
+    a = {"GQA": rows([1.0], "a")}
+    b = {"GQA": [a["GQA"][0] | {"headline": "open"}]}
+    with pytest.raises(UserError, match="the runs state accuracy and open"):
+        compare(a, b)
 
 
 def test_no_difference_is_detectable_beyond_the_scale():

@@ -17,8 +17,8 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
 from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks import find
+from mmevol_eval.bootstrap import estimate, headline_for
 from mmevol_eval.headlines import Row
-from mmevol_eval.statistics import estimate, headline_for
 from mmevol_eval.tasks import Task
 
 

@@ -19,12 +19,13 @@ from mmevol_eval import probes
 from mmevol_eval.accounting import account
 from mmevol_eval.answering import Collected
 from mmevol_eval.benchmark import Graded, Question
+from mmevol_eval.bootstrap import Estimate, average, estimate, headline_for, headline_of, minimum_detectable
 from mmevol_eval.clean import Contaminated, clean_score, read_contaminated
 from mmevol_eval.headlines import Row
 from mmevol_eval.marking import BLIND, REAL, Marker, Marks, Own
 from mmevol_eval.predictions import Answer, Answers
 from mmevol_eval.settings import EvaluateConfig
-from mmevol_eval.statistics import MEASURES, Estimate, average, estimate, headline_for, headline_of, minimum_detectable
+from mmevol_eval.statistics import MEASURES
 from mmevol_eval.tasks import Task, first, load_tasks
 
 TRIED = 200  # items a benchmark whose headline is checked before anything is asked
@@ -257,6 +258,6 @@ STAGE = Stage(
     config=EvaluateConfig,
     needs=("benchmarks",),
     run=evaluate,
-    version="4",  # 4: counts empty and truncated replies, and items without an answer to hold them to
+    version="5",  # 5: intervals of few clusters, or of clusters that nearly all agree, are no resamples'
     accepts=("checkpoint", "held_out", "contaminated"),
 )

@@ -1,35 +1,34 @@
-"""How sure a number is: clustered bootstrap of the benchmarks' own headlines.
+"""Two runs on the same questions: paired differences, their intervals and p values.
 
-Questions about one image are not independent, so images (clusters) are resampled, not questions. Every headline here
-is a function of sums over questions (a mean, a mean of means, F1, MME's pair scores), so a resample needs only the
-clusters' sums: weights (resamples, clusters) times sums (clusters, terms). Where the headline adds or averages
-categories, clusters are resampled within each. All values are percent of the headline's
-maximum. Intervals are percentile intervals; two runs are compared on the same resampled clusters.
+Intervals resample clusters (`bootstrap`). A p value asks how often a difference as large appears when, cluster by
+cluster, chance decides which of the two runs gave which answers: it is never below what the number of clusters allows
+(two of 2^n for n clusters that all point one way). Nothing is corrected for the number of comparisons.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl
-from mmevol_eval.headlines import HEADLINES, Headline, Row, mean_headline
+from mmevol_eval.bootstrap import (
+    RESAMPLES,
+    Array,
+    Estimate,
+    Measure,
+    average,
+    estimate_difference,
+    minimum_detectable,
+)
+from mmevol_eval.headlines import Row
 
-Array = NDArray[np.float64]
-Measure = Literal["score", "blind_score", "real_minus_blind"]
-RESAMPLES = 2000
-LEVEL = 0.95
 AVERAGE = "average"
+Delta = tuple[Estimate, Array]  # of a difference, and what it is with exchanged runs
 FEWEST = 3  # benchmarks, below which leaving one out says nothing about an average
 MEASURES: dict[Measure, str] = {  # compared between runs; what a reader must know of each
     "score": "the benchmark's own headline, percent of its maximum",
@@ -37,26 +36,6 @@ MEASURES: dict[Measure, str] = {  # compared between runs; what a reader must kn
     "another item's picture. An exchanged picture can mislead as well as withhold, so a model that trusts pictures "
     "more also gains here by scoring lower on exchanged ones",
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value in percent, its interval, and the resampled values behind it.
-
-    `unseen` is the standard error where all resamples are equal, as when every item is right: that of a share p~ =
-    (p n + 2) / (n + 4) of n + 4 clusters (Agresti and Coull 1998), p the value and n the clusters. Where n of m
-    clusters are alone in their category it is n / m times that of these n. Else 0.
-    """
-
-    value: float
-    interval: tuple[float, float]
-    draws: Array  # (resamples,)
-    unseen: float = 0.0
-
-    @property
-    def error(self) -> float:
-        """Standard error, percent."""
-        return math.hypot(float(np.std(self.draws, ddof=1)), self.unseen)
 
 
 @dataclass(frozen=True)
@@ -90,29 +69,6 @@ def read_items(path: Path) -> dict[str, list[Row]]:
     return rows
 
 
-def estimate(
-    rows: Sequence[Row],
-    measure: Measure = "score",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    headline: Headline | None = None,
-) -> Estimate:
-    """A benchmark's headline with its clustered interval.
-
-    Args:
-        rows: the benchmark's items (see `headlines.Row`).
-        measure: the headline itself, that of the blind run, or the former minus the latter.
-        resamples: number of bootstrap resamples.
-        seed: equal seeds resample equal clusters, which is what pairs two runs.
-        headline: None: that of the rows' benchmark.
-    """
-    headline = headline or headline_for(rows)
-    clusters, sizes = _strata(rows, headline.stratum)
-    weights = _weights(sizes, resamples, f"{seed}:{rows[0]['benchmark']}")
-    values = _values(rows, measure, headline, clusters, np.vstack([np.ones((1, len(clusters))), weights]))
-    return _estimated(values, sizes)
-
-
 def compare(
     items_a: Mapping[str, Sequence[Row]],
     items_b: Mapping[str, Sequence[Row]],
@@ -140,7 +96,7 @@ def compare(
         sizes = {name: len(items_a[name]) for name in deltas}
         found += [_difference(names, name, measure, delta, sizes[name]) for name, delta in deltas.items()]
         if deltas:
-            found.append(_difference(names, AVERAGE, measure, average(list(deltas.values())), sum(sizes.values())))
+            found.append(_difference(names, AVERAGE, measure, _mean(deltas.values()), sum(sizes.values())))
     return found
 
 
@@ -160,7 +116,7 @@ def leave_one_out(
         for left_out in deltas if len(deltas) >= FEWEST else ():
             rest = {name: delta for name, delta in deltas.items() if name != left_out}
             n = sum(len(items_a[name]) for name in rest)
-            found.append(_difference(names, left_out, measure, average(list(rest.values())), n))
+            found.append(_difference(names, left_out, measure, _mean(rest.values()), n))
     return found
 
 
@@ -170,117 +126,34 @@ def _paired(
     chosen: Sequence[str],
     resamples: int,
     seed: int,
-) -> Iterator[tuple[Measure, dict[str, Estimate]]]:
-    """For every measure that both runs have: benchmark -> `a` minus `b` on the same resampled clusters."""
+) -> Iterator[tuple[Measure, dict[str, Delta]]]:
+    """For every measure that both runs have: benchmark -> `a` minus `b`."""
     for name in chosen:
         _check_same_items(name, items_a.get(name, ()), items_b.get(name, ()))
     runs = (items_a, items_b)
     for measure in MEASURES:
         if measure == "real_minus_blind" and not all(_has_blind(items[name]) for items in runs for name in chosen):
             continue
-        deltas: dict[str, Estimate] = {}
-        for name in chosen:
-            a, b = (estimate(items[name], measure, resamples, seed) for items in runs)
-            values = np.concatenate([[a.value], a.draws]) - np.concatenate([[b.value], b.draws])
-            deltas[name] = _estimated(values, _strata(items_a[name], headline_for(items_a[name]).stratum)[1])
-        yield measure, deltas
+        yield (
+            measure,
+            {name: estimate_difference(items_a[name], items_b[name], measure, resamples, seed) for name in chosen},
+        )
 
 
-def average(estimates: Sequence[Estimate]) -> Estimate:
-    """Mean over benchmarks; they are resampled independently of each other."""
-    values = np.mean([np.concatenate([[one.value], one.draws]) for one in estimates], axis=0)
-    found = _estimated(values)
-    return replace(found, unseen=math.hypot(*(one.unseen for one in estimates)) / len(estimates))
+def _mean(deltas: Collection[Delta]) -> Delta:
+    """On the average of benchmarks, whose clusters are resampled and exchanged independently."""
+    return average([found for found, _ in deltas]), np.mean([exchanged for _, exchanged in deltas], axis=0)
 
 
-def p_value(draws: Array) -> float:
-    """Two-sided p of "no difference": how often resampled differences lie on the other side of zero."""
-    low, high = np.sum(draws <= 0), np.sum(draws >= 0)
-    return float(min(1.0, 2 * (min(low, high) + 1) / (len(draws) + 1)))
+def _difference(names: tuple[str, str], benchmark: str, measure: str, delta: Delta, n: int) -> Difference:
+    found, exchanged = delta
+    p, mde = p_value(found.value, exchanged), minimum_detectable(found.error)
+    return Difference(*names, benchmark, measure, found.value, found.interval, p, n, mde)
 
 
-def minimum_detectable(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float | None:
-    """Smallest true difference (percent) that a two-sided test at `level` finds with probability `power`.
-
-    None above 100: no two models differ by more than the scale is long.
-    """
-    normal = NormalDist()
-    found = (normal.inv_cdf(1 - (1 - level) / 2) + normal.inv_cdf(power)) * standard_error
-    return found if found <= 100 else None
-
-
-def headline_of(rows: Sequence[Row], measure: Measure = "score") -> float:
-    """The headline itself, percent of its maximum."""
-    headline = headline_for(rows)
-    clusters, _ = _strata(rows, headline.stratum)
-    return float(_values(rows, measure, headline, clusters, np.ones((1, len(clusters))))[0])
-
-
-def headline_for(rows: Sequence[Row]) -> Headline:
-    """How the rows' headline follows from sums over them."""
-    return HEADLINES.get((rows[0]["benchmark"], rows[0].get("headline", "")), mean_headline)
-
-
-def _strata(rows: Sequence[Row], key: str | None) -> tuple[list[str], tuple[int, ...]]:
-    """Clusters ordered by stratum and name, and the number of clusters of every stratum.
-
-    A cluster's stratum is all the categories it holds, so every resample holds every category. Without a key there is
-    one stratum.
-    """
-    held: dict[str, set[str]] = {}
-    for row in rows:
-        held.setdefault(str(row["cluster"]), set()).add(str(row[key]) if key else "")
-    strata = {cluster: "\n".join(sorted(names)) for cluster, names in held.items()}
-    sizes = Counter(strata.values())
-    ordered = sorted(strata, key=lambda cluster: (strata[cluster], cluster))
-    return ordered, tuple(sizes[name] for name in sorted(sizes))
-
-
-def _difference(names: tuple[str, str], benchmark: str, measure: str, delta: Estimate, n: int) -> Difference:
-    mde = minimum_detectable(delta.error)
-    return Difference(*names, benchmark, measure, delta.value, delta.interval, p_value(delta.draws), n, mde)
-
-
-def _values(
-    rows: Sequence[Row], measure: Measure, headline: Headline, clusters: Sequence[str], weights: Array
-) -> Array:
-    """Headline of every weighting; weights (resamples, clusters) -> (resamples,)."""
-    if measure == "real_minus_blind":
-        real = _values(rows, "score", headline, clusters, weights)
-        return real - _values(rows, "blind_score", headline, clusters, weights)
-    place = {cluster: number for number, cluster in enumerate(clusters)}
-    terms = headline.terms(rows, measure)  # (items, terms)
-    sums = np.zeros((len(clusters), terms.shape[1]))
-    np.add.at(sums, [place[str(row["cluster"])] for row in rows], terms)
-    return headline.value(weights @ sums)
-
-
-@lru_cache(maxsize=32)
-def _weights(strata: tuple[int, ...], resamples: int, seed: str) -> Array:
-    """How often each cluster was drawn, (resamples, clusters); kept, for runs are compared on equal ones.
-
-    Of n clusters of one of several strata n - 1 are drawn and weighted by n / (n - 1) (Rao and Wu 1988): with a few
-    clusters each, n of n would claim too narrow an interval. A stratum's only cluster stays, and adds no width.
-    """
-    generator = np.random.default_rng(list(seed.encode()))
-    parts = []
-    for size in strata:
-        drawn = size if len(strata) == 1 else max(1, size - 1)
-        times = generator.multinomial(drawn, np.full(size, 1 / size), size=resamples)
-        parts.append(times.astype(np.float64) * (size / drawn))
-    return np.hstack(parts)
-
-
-def _estimated(values: Array, strata: tuple[int, ...] = ()) -> Estimate:
-    """Estimate from the value itself followed by its resamples; with `strata` these may be equal by chance."""
-    draws = values[1:]
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    unseen = 0.0
-    still = sum(strata) if np.ptp(draws) < 1e-9 else strata.count(1) if len(strata) > 1 else 0
-    if still:
-        share = (min(1.0, abs(float(values[0])) / 100) * still + 2) / (still + 4)
-        unseen = 100 * math.sqrt(share * (1 - share) / (still + 4)) * (still / sum(strata))
-    return Estimate(float(values[0]), (float(low), float(high)), draws, unseen)
+def p_value(delta: float, exchanged: Array) -> float:
+    """Two-sided p of "no difference": how often runs that chance exchanged differ as much (Phipson and Smyth 2010)."""
+    return float((1 + np.sum(np.abs(exchanged) >= abs(delta) - 1e-9)) / (1 + len(exchanged)))
 
 
 def _has_blind(rows: Sequence[Row]) -> bool:
@@ -293,3 +166,6 @@ def _check_same_items(name: str, rows_a: Sequence[Row], rows_b: Sequence[Row]) -
         raise UserError(
             f"{name}: the runs hold {len(a)} and {len(b)} items that are not the same; evaluate both on one data set"
         )
+    headlines = sorted({str(row.get("headline", "")) for row in (*rows_a, *rows_b)})
+    if len(headlines) > 1:
+        raise UserError(f"{name}: the runs state {' and '.join(headlines)}; score both by the same rules")

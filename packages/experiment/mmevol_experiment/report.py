@@ -170,6 +170,6 @@ STAGE = Stage(
     config=ReportConfig,
     needs=("scores", "items", "manifest"),
     run=run,
-    version="6",
+    version="7",
     accepts=("evolved", "ledger", "images", "losses", "curation", "distribution"),
 )

@@ -1,0 +1,290 @@
+"""How sure a number is: clustered bootstrap of the benchmarks' own headlines.
+
+Questions about one image are not independent, so images (clusters) are resampled, not questions. Every headline here
+is a function of sums over questions (a mean, a mean of means, F1, MME's pair scores), so a resample needs only the
+clusters' sums: weights (resamples, clusters) times sums (clusters, terms). Where the headline adds or averages
+categories, clusters are resampled within each. All values are percent of the headline's maximum. Intervals are
+percentile intervals; two runs are compared on the same resampled clusters.
+
+Resamples know only what was drawn: nineteen right answers of nineteen resample to 100 for ever. With fewer than `FEW`
+clusters, or where all but fewer than `Scale.alike` of them agree with their category, Student's t around the clusters
+and a few made-up ones at both ends of the scale takes the resamples' place (see `_with_both_ends`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmevol_eval.headlines import HEADLINES, Headline, Row, mean_headline
+
+Array = NDArray[np.float64]
+Measure = Literal["score", "blind_score", "real_minus_blind"]
+RESAMPLES = 2000
+LEVEL = 0.95
+FEW = 20  # clusters
+PARTS: dict[Measure, tuple[tuple[int, str], ...]] = {  # sign and key of the rows
+    "score": ((1, "score"),),
+    "blind_score": ((1, "blind_score"),),
+    "real_minus_blind": ((1, "score"), (-1, "blind_score")),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where clusters can lie, percent: `ends` has each end as often as a made-up cluster stands there.
+
+    `alike`: so many clusters must differ from the others before resamples are believed.
+    """
+
+    ends: tuple[float, ...]
+    alike: int
+
+
+SCORE = Scale((0.0, 0.0, 100.0, 100.0), 5)  # Agresti and Coull 1998
+DIFFERENCE = Scale((-100.0, 100.0), 6)  # Bonett and Price 2012; five clusters that all point one way have p = 0.06
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value in percent, its interval, and the values behind it that chance might have given instead.
+
+    `reach` is what the interval cannot leave: the scale, where the resamples do not keep to it by themselves.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    draws: Array  # (resamples,)
+    reach: tuple[float, float] = (-np.inf, np.inf)
+
+    @property
+    def error(self) -> float:
+        """Standard error, percent."""
+        return float(np.std(self.draws, ddof=1))
+
+
+def estimate(
+    rows: Sequence[Row],
+    measure: Measure = "score",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    headline: Headline | None = None,
+) -> Estimate:
+    """A benchmark's headline with its clustered interval.
+
+    Args:
+        rows: the benchmark's items (see `headlines.Row`).
+        measure: the headline itself, that of the blind run, or the former minus the latter.
+        resamples: number of bootstrap resamples.
+        seed: equal seeds resample equal clusters, which is what pairs two runs.
+        headline: None: that of the rows' benchmark.
+    """
+    headline = headline or headline_for(rows)
+    clusters, sizes = _strata(rows, headline.stratum)
+    key = f"{seed}:{rows[0]['benchmark']}"
+    values = _resampled(rows, measure, headline, clusters, _weights(sizes, resamples, key))
+    scale = DIFFERENCE if measure == "real_minus_blind" else SCORE
+    return _estimated(values, _means(rows, measure, clusters), scale, sizes, key)
+
+
+def estimate_difference(
+    rows_a: Sequence[Row], rows_b: Sequence[Row], measure: Measure, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Estimate, Array]:
+    """`a` minus `b` on the same resampled clusters, and what it would be with runs exchanged in random clusters.
+
+    Args:
+        rows_a: a benchmark's items.
+        rows_b: the same items, answered by the other run.
+        measure: what is compared.
+        resamples: number of bootstrap resamples, and of exchanges.
+        seed: of both.
+    """
+    headline = headline_for(rows_a)
+    clusters, sizes = _strata(rows_a, headline.stratum)
+    key = f"{seed}:{rows_a[0]['benchmark']}"
+    weights = _weights(sizes, resamples, key)
+    a, b = (_resampled(rows, measure, headline, clusters, weights) for rows in (rows_a, rows_b))
+    means = _means(rows_a, measure, clusters) - _means(rows_b, measure, clusters)
+    found = _estimated(a - b, means, DIFFERENCE, sizes, key)
+    return found, _exchanged(rows_a, rows_b, measure, headline, clusters, resamples, key)
+
+
+def average(estimates: Sequence[Estimate]) -> Estimate:
+    """Mean over benchmarks; they are resampled independently of each other."""
+    draws = np.mean([one.draws for one in estimates], axis=0)
+    low, high = (float(np.mean([one.reach[end] for one in estimates])) for end in (0, 1))
+    value = float(np.mean([one.value for one in estimates]))
+    return Estimate(value, _interval(draws, value, (low, high)), draws, (low, high))
+
+
+def minimum_detectable(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float | None:
+    """Smallest true difference (percent) that a two-sided test at `level` finds with probability `power`.
+
+    None above 100: no two models differ by more than the scale is long.
+    """
+    normal = NormalDist()
+    found = (normal.inv_cdf(1 - (1 - level) / 2) + normal.inv_cdf(power)) * standard_error
+    return found if found <= 100 else None
+
+
+def headline_of(rows: Sequence[Row], measure: Measure = "score") -> float:
+    """The headline itself, percent of its maximum."""
+    headline = headline_for(rows)
+    clusters, _ = _strata(rows, headline.stratum)
+    return float(_resampled(rows, measure, headline, clusters, np.empty((0, len(clusters))))[0])
+
+
+def headline_for(rows: Sequence[Row]) -> Headline:
+    """How the rows' headline follows from sums over them."""
+    return HEADLINES.get((rows[0]["benchmark"], rows[0].get("headline", "")), mean_headline)
+
+
+def _strata(rows: Sequence[Row], key: str | None) -> tuple[list[str], tuple[int, ...]]:
+    """Clusters ordered by stratum and name, and the number of clusters of every stratum.
+
+    A cluster's stratum is all the categories it holds, so every resample holds every category. Without a key there is
+    one stratum.
+    """
+    held: dict[str, set[str]] = {}
+    for row in rows:
+        held.setdefault(str(row["cluster"]), set()).add(str(row[key]) if key else "")
+    strata = {cluster: "\n".join(sorted(names)) for cluster, names in held.items()}
+    sizes = Counter(strata.values())
+    ordered = sorted(strata, key=lambda cluster: (strata[cluster], cluster))
+    return ordered, tuple(sizes[name] for name in sorted(sizes))
+
+
+@lru_cache(maxsize=32)
+def _weights(strata: tuple[int, ...], resamples: int, seed: str) -> Array:
+    """How often each cluster was drawn, (resamples, clusters); kept, for runs are compared on equal ones.
+
+    Of n clusters of one of several strata n - 1 are drawn and weighted by n / (n - 1) (Rao and Wu 1988): with a few
+    clusters each, n of n would claim too narrow an interval. A stratum's only cluster stays.
+    """
+    generator = np.random.default_rng(list(seed.encode()))
+    parts = []
+    for size in strata:
+        drawn = size if len(strata) == 1 else max(1, size - 1)
+        times = generator.multinomial(drawn, np.full(size, 1 / size), size=resamples)
+        parts.append(times.astype(np.float64) * (size / drawn))
+    return np.hstack(parts)
+
+
+def _sums(rows: Sequence[Row], key: str, headline: Headline, clusters: Sequence[str]) -> Array:
+    """What each cluster adds to the headline, (clusters, terms)."""
+    place = {cluster: number for number, cluster in enumerate(clusters)}
+    terms = headline.terms(rows, key)  # (items, terms)
+    sums = np.zeros((len(clusters), terms.shape[1]))
+    np.add.at(sums, [place[str(row["cluster"])] for row in rows], terms)
+    return sums
+
+
+def _resampled(
+    rows: Sequence[Row], measure: Measure, headline: Headline, clusters: Sequence[str], weights: Array
+) -> Array:
+    """The headline itself, followed by that of every weighting; weights (resamples, clusters) -> (1 + resamples,)."""
+    values = np.zeros(1 + len(weights))
+    for sign, key in PARTS[measure]:
+        sums = _sums(rows, key, headline, clusters)
+        values += sign * headline.value(np.vstack([sums.sum(axis=0, keepdims=True), weights @ sums]))
+    return values
+
+
+def _exchanged(
+    rows_a: Sequence[Row],
+    rows_b: Sequence[Row],
+    measure: Measure,
+    headline: Headline,
+    clusters: Sequence[str],
+    resamples: int,
+    seed: str,
+) -> Array:
+    """`a` minus `b` when each cluster's answers change sides with probability one half, (resamples,)."""
+    stays = np.random.default_rng([*seed.encode(), 1]).integers(0, 2, (resamples, len(clusters))).astype(np.float64)
+    values = np.zeros(resamples)
+    for sign, key in PARTS[measure]:
+        a, b = (_sums(rows, key, headline, clusters) for rows in (rows_a, rows_b))
+        moved = stays @ (a - b)
+        values += sign * (headline.value(b.sum(axis=0) + moved) - headline.value(a.sum(axis=0) - moved))
+    return values
+
+
+def _means(rows: Sequence[Row], measure: Measure, clusters: Sequence[str]) -> Array:
+    """Mean score of each cluster's items, percent; NaN where the official tool scores none of them."""
+    found = np.zeros(len(clusters))
+    for sign, key in PARTS[measure]:
+        scores: dict[str, list[float]] = {}
+        for row in rows:
+            scores.setdefault(str(row["cluster"]), []).append(np.nan if row[key] is None else row[key])
+        sums = np.array([[np.nansum(scores[name]), np.sum(~np.isnan(scores[name]))] for name in clusters])
+        found += sign * 100 * np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)
+    return found
+
+
+def _estimated(values: Array, means: Array, scale: Scale, strata: tuple[int, ...], seed: str) -> Estimate:
+    """Estimate from the value itself followed by its resamples, as far as these can be believed.
+
+    Args:
+        values: (1 + resamples,).
+        means: of each cluster, ordered by stratum.
+        scale: of the means.
+        strata: their sizes.
+        seed: of the order of the draws that are no resamples.
+    """
+    value, draws = float(values[0]), values[1:]
+    known = ~np.isnan(means)
+    stratum, means = np.repeat(np.arange(len(strata)), strata)[known], means[known]
+    lone = means[np.bincount(stratum)[stratum] == 1] if len(strata) > 1 else means[:0]
+    reach = (-np.inf, np.inf)
+    if len(means) < FEW or _unlike(stratum, means) < scale.alike:
+        variance = max(float(np.var(means)) if len(means) else 0.0, len(means) * float(np.var(draws)))
+        center, error = _with_both_ends(value, variance, len(means), scale.ends)
+        draws, reach = center + error * _student(len(means), len(draws), seed), (scale.ends[0], scale.ends[-1])
+    elif len(lone):  # a stratum's only cluster is in every resample
+        _, error = _with_both_ends(float(np.mean(lone)), float(np.var(lone)), len(lone), scale.ends)
+        draws = draws + error * len(lone) / len(means) * _student(len(lone), len(draws), seed)
+    return Estimate(value, _interval(draws, value, reach), draws, reach)
+
+
+def _unlike(stratum: NDArray[np.int64], means: Array) -> int:
+    """How many clusters differ from most of their stratum, which is what resamples can vary by."""
+    held = Counter(zip(stratum.tolist(), np.round(means, 6).tolist(), strict=True))
+    most: dict[int, int] = {}
+    for (name, _), times in held.items():
+        most[name] = max(times, most.get(name, 0))
+    return len(means) - sum(most.values())
+
+
+def _with_both_ends(value: float, variance: float, clusters: int, ends: Sequence[float]) -> tuple[float, float]:
+    """Mean and its standard error, made-up clusters at the ends of the scale added.
+
+    For right and wrong answers this is the interval of Agresti and Coull (1998: two of each more), for paired
+    differences of these that of Bonett and Price (2012: one won and one lost more).
+    """
+    n = clusters + len(ends)
+    center = (clusters * value + sum(ends)) / n
+    square = (clusters * (variance + value**2) + sum(end**2 for end in ends)) / n
+    return float(center), float(np.sqrt(max(0.0, square - center**2) / n))
+
+
+def _student(clusters: int, draws: int, seed: str) -> Array:
+    """Quantiles of Student's t in random order: a sample without the noise of sampling, (draws,)."""
+    from scipy.special import stdtrit  # of extra `eval`; plans and checks do without it
+
+    found = stdtrit(max(1, clusters - 1), (np.arange(draws) + 0.5) / draws)
+    return np.random.default_rng([*seed.encode(), 2]).permutation(found)
+
+
+def _interval(draws: Array, value: float, reach: tuple[float, float]) -> tuple[float, float]:
+    """Percentile interval; the value lies in it."""
+    low, high = np.clip(np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]), *reach)
+    if reach == (-np.inf, np.inf):
+        return float(low), float(high)
+    return min(float(low), value), max(float(high), value)
