@@ -6,7 +6,7 @@ from support.mock_teacher import MockTeacher
 from mmevol_core.errors import UserError
 from mmevol_core.files import write_jsonl
 from mmevol_core.journal import Journal
-from mmevol_eval.benchmark import Item
+from mmevol_eval.benchmark import Item, Question
 from mmevol_eval.grading import choice
 from mmevol_eval.grading.judging import question_about
 from mmevol_eval.judge import ReplayJudge, judge_from
@@ -31,6 +31,24 @@ def test_a_replay_file_that_is_not_one_is_refused_with_its_record(tmp_path, row)
     write_jsonl(tmp_path / "j.jsonl", [row])
     with pytest.raises(UserError, match="record 1: expected"):
         ReplayJudge(tmp_path / "j.jsonl")
+
+
+def test_a_replay_file_with_an_index_twice_is_refused(tmp_path):
+    write_jsonl(tmp_path / "j.jsonl", [{"index": 1, "outputs": ["x"]}, {"index": "1", "outputs": ["y"]}])
+    with pytest.raises(UserError, match="record 2: index '1' occurs twice"):
+        ReplayJudge(tmp_path / "j.jsonl")
+
+
+def test_a_judge_is_never_asked_without_the_picture_that_it_is_to_see(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with MockTeacher() as teacher:
+        judge = judge_from(yaml_of(tmp_path, teacher.base_url), tmp_path / "judge.sqlite")
+        asked = teacher.stats()["requests"]
+        for name in ("gone.png", "broken.png"):
+            with pytest.raises(UserError, match="the judge is to see the picture of item 1"):
+                judge.ask(Question(index="1", call=0, prompt="?", images=(tmp_path / name,)))
+        assert teacher.stats()["requests"] == asked
+        judge.close()
 
 
 def test_a_verdict_from_an_endpoint_is_kept_and_not_asked_again(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mmevol_core.chat import ChatFailure, Endpoint, connect, system, user
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, file_digest, read_jsonl
-from mmevol_core.images import ImagePolicy, prepare
+from mmevol_core.images import ImageFailure, ImagePolicy, prepare
 from mmevol_core.journal import Journal
 from mmevol_core.messages import Message, build
 from mmevol_core.secrets import secret
@@ -37,6 +37,8 @@ class ReplayJudge:
             outputs = row.get("outputs") if isinstance(row, dict) else None
             if not isinstance(outputs, list) or not outputs or "index" not in row:
                 raise UserError(f'{path} record {number}: expected {{"index": ..., "outputs": ["...", ...]}}')
+            if str(row["index"]) in self._outputs:
+                raise UserError(f"{path} record {number}: index {row['index']!r} occurs twice; keep one line of it")
             self._outputs[str(row["index"])] = [str(output) for output in outputs]
         self.name = f"replay:{file_digest(path)}"
 
@@ -79,7 +81,10 @@ class ChatJudge:
 
     def ask(self, question: Question) -> str:
         """The judge's reply; UserError when it cannot be reached or refuses."""
-        pictures = [prepare(image_bytes(image), ImagePolicy(), question.index) for image in question.images]
+        try:
+            pictures = [prepare(image_bytes(image), ImagePolicy(), question.index) for image in question.images]
+        except (OSError, ImageFailure) as error:
+            raise UserError(f"the judge is to see the picture of item {question.index}: {error}") from error
         turns = [system(question.system)] if question.system else []
         try:
             return self._wait(self._verdict([*turns, user(question.prompt, *pictures)], question))
