@@ -56,6 +56,15 @@ def test_a_folder_without_its_pictures_is_scored_but_never_asked(tmp_path):
     assert len(load_tasks(asked("GQA", data), None)[0].items) == 4
 
 
+@pytest.mark.parametrize("name", ["there", "there.run"])
+def test_a_folder_in_place_of_the_file_to_write_is_refused_before_anything_is_asked(tmp_path, name):
+    data, out = gqa(tmp_path / "gqa", "1"), tmp_path / name
+    pictures(data, "n1.jpg")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UserError, match=f"--out .*{name} names a folder"):
+        predict("GQA", data, NOBODY, out, EvaluateConfig(names=("GQA",)))
+
+
 def test_a_run_stops_before_it_spends_when_the_pictures_of_a_folder_are_not_there(tmp_path):
     data = gqa(tmp_path / "official" / "GQA", "1", "2")
     pictures(data, "n1.jpg")

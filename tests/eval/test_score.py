@@ -243,6 +243,12 @@ def test_an_index_with_and_without_leading_zeros_occurs_twice(tmp_path, names):
         score_file("MMStar", data, predictions, out)
 
 
+def test_predictions_may_begin_with_the_mark_that_editors_on_windows_write(tmp_path):
+    data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
+    predictions.write_bytes(b"\xef\xbb\xbf" + predictions.read_bytes())
+    assert score_file("MMStar", data, predictions, out)["headline"]["value"] == 100
+
+
 def test_predictions_of_no_item_are_counted(tmp_path):
     data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
     assert score_file("MMStar", data, predictions, out)["unused_predictions"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,8 @@ def read_jsonl(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)  # editors on Windows write one
                 if line.strip():
                     try:
                         yield orjson.loads(line)

@@ -35,11 +35,14 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
         Number of items without an answer (allowed by `options.max_failed`); their lines say why in `failure`.
 
     Raises:
-        UserError: an unknown benchmark, unreadable data, a model that is none, or too many items without an answer.
+        UserError: an unknown benchmark, unreadable data, an `out` that is no file, a model that is none, or too many
+            items without an answer.
     """
     name = find(benchmark).name
     if not data.exists():
         raise UserError(missing(name, data))
+    if out.is_dir() or out.suffix == ".run":
+        raise UserError(f"--out {out} names a folder, or the one that is kept beside it; give a file such as p.jsonl")
     checkpoint, endpoint = model_of(model)
     config = EvaluateConfig(
         **options.model_dump(exclude={"names", "model", "settings", "blind", "probes"}, exclude_unset=True),
