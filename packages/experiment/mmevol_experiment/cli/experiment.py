@@ -128,7 +128,9 @@ def compare(
     """Set finished experiments side by side: outputs/compare.html and outputs/compare.json."""
     from mmevol_experiment.compare import compare_experiments
 
-    page = compare_experiments(outputs, names or [])
+    page, warnings = compare_experiments(outputs, names or [])
+    for text in warnings:
+        Console().print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     Console().print(f"comparison: {page}", markup=False, highlight=False, soft_wrap=True)
 
 
