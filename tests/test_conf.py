@@ -235,6 +235,7 @@ def test_a_benchmark_has_settings_of_its_own_and_may_join_or_leave_a_suite(outpu
         (["suite=opencompas9"], "did you mean 'opencompass9'"),
         (["+benchmark@benchmark.mmvt=mmvt"], "did you mean 'mmvet'"),
         (["evaluate.names=[MMStr]"], "did you mean 'MMStar'"),
+        (["evaluate.names=[]"], "evaluate.names is empty"),
         (["benchmark.mme.settings.limt=20"], r"did you mean 'benchmark\.mme\.settings\.limit'"),
     ],
 )

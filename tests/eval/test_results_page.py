@@ -12,6 +12,7 @@ from PIL import Image
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json, write_jsonl
 from mmevol_eval.grading.tsv import write_tsv
+from mmevol_eval.protocol import data_hash
 from mmevol_eval.results_page import write_results
 
 EVIL = "</script><script>document.title='taken'</script> & <b>bold</b>"
@@ -89,6 +90,23 @@ def test_a_benchmark_at_its_own_path_is_shown_with_pictures_and_named_when_it_is
     own.unlink()
     assert write_results(folder, tmp_path / "r.html")["pictures"] == 0
     assert data_of(tmp_path / "r.html")["gone"] == ["POPE"]
+
+
+def test_pictures_of_another_file_than_the_evaluated_one_are_not_shown(tmp_path):
+    folder, files = evaluation(tmp_path / "e", [item(1, 0.0)]), pictures(tmp_path / "b", [1])
+    scores = read_json(folder / "scores.json")
+    scores["benchmarks"]["POPE"]["protocol"]["data"] = f"{data_hash(files / 'POPE.tsv')}, 1 of 2 items"
+    write_json(folder / "scores.json", scores)
+    assert write_results(folder, tmp_path / "r.html", files)["pictures"] == 1
+    assert data_of(tmp_path / "r.html")["other"] == []
+    pictures(files, [1, 2])
+    assert write_results(folder, tmp_path / "r.html", files)["pictures"] == 0
+    assert data_of(tmp_path / "r.html")["other"] == ["POPE"]
+
+
+def test_a_folder_without_any_of_the_benchmarks_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds none of POPE; give the folder of the benchmark files"):
+        write_results(evaluation(tmp_path / "e", [item(1, 0.0)]), tmp_path / "r.html", tmp_path)
 
 
 def test_ten_thousand_items_make_a_page_of_a_few_megabytes_in_seconds(tmp_path):

@@ -24,6 +24,7 @@ from mmevol_eval.benchmark import Image as Encoded
 from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks import find
 from mmevol_eval.data import FOLDER, locate
+from mmevol_eval.protocol import data_hash
 
 LISTED = 3000  # wrong answers on the page
 PICTURES = 400  # of them with pictures
@@ -49,7 +50,7 @@ def write_results(
     the page has no pictures and says so).
 
     Raises:
-        UserError: the folder holds no finished evaluation.
+        UserError: the folder holds no finished evaluation, or `benchmarks` none of its benchmarks.
     """
     for name in ("scores.json", "items.jsonl"):
         if not (evaluated / name).is_file():
@@ -57,6 +58,9 @@ def write_results(
     folder = benchmarks or benchmark_files(evaluated / "manifest.json")
     scores, items = evaluated / "scores.json", evaluated / "items.jsonl"
     own = own_paths(evaluated / "manifest.json")
+    names = read_json(scores)["benchmarks"]
+    if benchmarks and names and not _files(names, benchmarks, own):
+        raise UserError(f"{benchmarks} holds none of {', '.join(names)}; give the folder of the benchmark files")
     return write_page(scores, items, out, folder, title or evaluated.name, own=own, listed=listed, pictures=pictures)
 
 
@@ -73,19 +77,21 @@ def write_page(
 ) -> dict[str, int]:
     """The same from the files of stage `evaluate`; `own` holds the paths of benchmarks that do not lie in the folder.
 
-    A benchmark whose files are gone is shown without pictures, and the page names it.
+    A benchmark whose files are gone, or are others by now, is shown without pictures, and the page names it.
     """
     scores, rows = read_json(scores_file), list(read_jsonl(items_file))
     wrong = [row for row in rows if row["score"] is not None and row["score"] < RIGHT]
     shown = _spread(wrong, listed)
     illustrated = _spread(shown, pictures)
     files = _files({row["benchmark"] for row in illustrated}, benchmarks, own or {})
-    seen = _pictures(illustrated, files)
+    other = [name for name, path in files.items() if _is_other(path, scores["benchmarks"].get(name, {}))]
+    seen = _pictures(illustrated, {name: path for name, path in files.items() if name not in other})
     counts = {"wrong": len(wrong), "listed": len(shown), "pictures": len(seen), "items": len(rows)}
     data = {
         "title": title,
         "counts": counts,
         "gone": sorted({row["benchmark"] for row in illustrated} - files.keys()),
+        "other": sorted(other),
         "average": scores["average"],
         "benchmarks": [_benchmark(name, entry, rows) for name, entry in scores["benchmarks"].items()],
         "wrong": [_wrong(row, seen.get((row["benchmark"], row["index"]), [])) for row in shown],
@@ -127,6 +133,12 @@ def _files(names: Iterable[str], folder: Path | None, own: Mapping[str, Path]) -
         if path is not None and path.exists():
             files[name] = path
     return files
+
+
+def _is_other(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a benchmark's file is not the one that was evaluated; an entry without its hash is trusted."""
+    evaluated = str(entry.get("protocol", {}).get("data", "")).split(",")[0]  # of a preview: "HASH, 10 of 400 items"
+    return bool(evaluated) and data_hash(path) != evaluated
 
 
 def _spread(rows: Sequence[Row], most: int) -> list[Row]:
@@ -171,7 +183,10 @@ def _pictures(rows: Sequence[Row], files: Mapping[str, Path]) -> dict[tuple[str,
 
 
 def _addresses(item: Item) -> list[str]:
-    return [address for image in item.images if (address := _address(image))]
+    try:
+        return [address for image in item.images if (address := _address(image))]
+    except UserError:  # the data do not say which file it is, or hold none
+        return []
 
 
 def _address(image: Encoded) -> str:

@@ -180,7 +180,11 @@ def _suite(config: Mapping[str, Any]) -> dict[str, BenchmarkSettings]:
     """Settings of the chosen benchmarks by name: those of the suite, or of them the ones in `evaluate.names`."""
     published = [fit(PublishedData, one, f"benchmark.{key}") for key, one in config["benchmark"].items()]
     suite = {one.name: one.settings for one in published}
-    chosen = config["evaluate"].get("names") or list(suite)
+    chosen = config["evaluate"].get("names")
+    if chosen is None:
+        return suite
+    if not chosen:
+        raise UserError("evaluate.names is empty; name benchmarks, or leave it out for the whole suite")
     for name in chosen:
         if name not in suite:
             raise unknown("benchmark", name, suite, where="evaluate.names (of the suite)")
