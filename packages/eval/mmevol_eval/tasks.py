@@ -156,7 +156,7 @@ def derange(images: Sequence[tuple[Image, ...]], seed: str) -> list[tuple[Image,
     Raises:
         UserError: all items show the same picture, so none can be exchanged.
     """
-    own = [digest([image_bytes(image).hex() for image in group]) for group in images]
+    own = [digest([_content(image) for image in group]) for group in images]
     first = {key: group for key, group in zip(own, images, strict=True) if group}
     if len(first) == 1:
         raise UserError("a blind run needs at least two different pictures; set evaluate.blind=false")
@@ -164,6 +164,14 @@ def derange(images: Sequence[tuple[Image, ...]], seed: str) -> list[tuple[Image,
     random.Random(seed).shuffle(cycle)
     following = dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))
     return [first[following[key]] if key in following else () for key in own]
+
+
+def _content(image: Image) -> str:
+    """What tells pictures apart; the path of one that cannot be read, which then fails by name."""
+    try:
+        return image_bytes(image).hex()
+    except OSError:
+        return str(image)
 
 
 def with_images(message: Message, images: Sequence[Image]) -> Message:
