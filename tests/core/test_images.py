@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import io
+from pathlib import Path
 
 import orjson
 import pytest
 from PIL import Image
+from support.broken_pictures import huge_png
 
 from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore, Picture
 
@@ -32,12 +34,36 @@ def reason(store: ImageStore, name: str) -> str:
     return caught.value.reason
 
 
-@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../secret.jpg", "link.jpg"])
-def test_no_name_leads_out_of_the_root(tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["../secret.jpg", "/etc/passwd", "a/../../secret.jpg", "linked/../../secret.jpg", "../root2/a.jpg"]
+)
+def test_no_name_leads_out_of_the_root(tmp_path, name, monkeypatch):
     picture(tmp_path / "secret.jpg")
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    for folder in ("root", "root2"):
+        (tmp_path / folder).mkdir()
+    picture(tmp_path / "root2" / "a.jpg")
+    (tmp_path / "root" / "linked").symlink_to(tmp_path / "root2")
     assert reason(ImageStore(tmp_path / "root"), name) == "outside_root"
+    monkeypatch.chdir(tmp_path / "root")
+    assert reason(ImageStore(Path()), name) == "outside_root"
+
+
+def test_links_that_lie_below_the_root_are_followed_wherever_they_lead(tmp_path):
+    """Folders of pictures are linked into one tree, as files of a hub's cache are."""
+    (tmp_path / "real" / "train").mkdir(parents=True)
+    picture(tmp_path / "real" / "train" / "a.jpg")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "coco").symlink_to("../real")
+    (tmp_path / "tree" / "a.jpg").symlink_to(tmp_path / "real" / "train" / "a.jpg")
+    store = ImageStore(tmp_path / "tree")
+    names = ("coco/train/a.jpg", "./a.jpg", "coco/../a.jpg", str(tmp_path / "tree" / "a.jpg"))
+    assert len({store.load(name).digest for name in names}) == 1
+
+
+def test_a_picture_that_would_decode_to_too_much_is_too_large_however_large(tmp_path):
+    for side in (9_000, 40_000):  # above our own limit, above Pillow's
+        (tmp_path / "huge.png").write_bytes(huge_png(side))
+        assert reason(ImageStore(tmp_path), "huge.png") == "too_large"
 
 
 @pytest.mark.parametrize("name", ["none.jpg", "folder", "x" * 5000, "a\0b", "loop"])

@@ -10,8 +10,12 @@ from PIL import Image
 
 from mmevol_core.errors import UserError
 from mmevol_core.images import ImagePolicy
-from mmevol_dataengine.check import check_tree, read_quarantine, write_quarantine
+from mmevol_core.sample import QA, Sample, write_samples
+from mmevol_dataengine.blend import Blend, BlendConfig
+from mmevol_dataengine.check import check_tree, read_quarantine, without, write_quarantine
+from mmevol_dataengine.merging import Merging, merged
 from mmevol_dataengine.seed import STAGE, SeedConfig
+from mmevol_dataengine.seeds import read_llava
 
 FOLDERS = ("coco", "vg", "dvqa", "sam", "wikiart")
 
@@ -65,13 +69,13 @@ def test_each_damage_is_counted_under_its_folder(tree, tmp_path, processes):
     assert report.as_dict()["total"]["pictures"] == 16
 
 
-def test_a_linked_folder_is_looked_at_once_and_what_lies_outside_is_named(tree, tmp_path):
+def test_a_linked_folder_is_looked_at_once_also_where_it_leads_outside(tree, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tree / "sam" / "copy.png").rename(tmp_path / "elsewhere" / "x.png")
     (tree / "linked").symlink_to(tmp_path / "elsewhere")
     (tree / "vg" / "loop").symlink_to(tree)  # a link back to the root
     report = check_tree(tree)
-    assert report.folders["linked"].bad == {"outside_root": 1}  # no reader would open it either
+    assert (report.folders["linked"].good, report.folders["linked"].bad) == (1, {})
     assert sum(folder.pictures for folder in report.folders.values()) == 16
 
 
@@ -98,6 +102,27 @@ def test_rows_with_quarantined_pictures_are_refused_without_opening_them(tree, t
     result = STAGE.run(config, {}, tmp_path / "out")
     assert result.metrics["failed"] == {"image_quarantined": 1}
     assert result.metrics["records"] == 2
+
+
+def test_another_spelling_of_a_name_is_the_same_picture(tree, tmp_path):
+    write_quarantine(tmp_path / "bad.jsonl", check_tree(tree))
+    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "That."}]
+    names = ("./coco/b.jpg", "coco//b.jpg", "vg/../coco/b.jpg", "./coco//a.png", "./new/x.png", "new//x.png")
+    rows = [{"id": name, "image": name, "conversations": turns} for name in names]
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    kept = without(read_llava(tmp_path / "data.json"), read_quarantine(tmp_path / "bad.jsonl"))
+    assert [getattr(row, "reason", "kept") for row in kept] == ["image_quarantined"] * 3 + ["kept"] * 3
+    blend = Blend(
+        BlendConfig(sources={"a": {"path": tmp_path / "data.json"}}, quarantine=tmp_path / "bad.jsonl")
+    )  # fmt: skip
+    assert blend.accounts["a"].refused == {"image_quarantined": 3}
+    items = [(QA(id=name, question=f"{name}?", answer="x"),) for name in names]
+    samples = [Sample(id=name, images=(name,), rounds=(item,)) for name, item in zip(names, items, strict=True)]
+    write_samples(tmp_path / "seed.jsonl", samples)
+    assert [len(row.latest) for row in merged(tmp_path / "seed.jsonl", Merging())] == [3, 1, 2]
+    report = check_tree(tree, [tmp_path / "data.json"])
+    assert [row.image for row in report.bad if row.reason == "missing"] == ["new/x.png"]
+    assert report.folders["new"].missing == 1 and "." not in report.folders and "" not in report.folders
 
 
 def test_a_file_that_is_no_list_is_refused(tmp_path):

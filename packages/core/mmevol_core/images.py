@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hashlib
 import io
+import os
+import posixpath
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +58,38 @@ class Picture:
     bytes: int
 
 
+def locate(root: Path, name: str) -> Path:
+    """The file behind a name relative to an image root. Links below the root are followed wherever they lead: they are
+    the user's, names are a data file's.
+
+    Raises:
+        ImageFailure: `outside_root` when the name leaves the root (`..`, an absolute path), `missing`.
+    """
+    base = Path(os.path.normpath(root.absolute()))
+    try:
+        path = Path(os.path.normpath(base / name))
+        below = path.is_relative_to(base) or path.resolve().is_relative_to(base.resolve())
+        there = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # name too long, NUL inside, a loop of links
+        raise ImageFailure("missing", name, str(error)) from error
+    if not below:
+        raise ImageFailure("outside_root", name)
+    if not there:
+        raise ImageFailure("missing", name)
+    return path
+
+
+def plain_name(name: str) -> str:
+    """One spelling of a picture's name: `./b//x.jpg` is `b/x.jpg`."""
+    return posixpath.normpath(name)
+
+
 class ImageStore:
     """Opens images under one root. Prepared pictures are kept in a cache of at most `cache_mb`."""
 
     def __init__(self, root: Path, policy: ImagePolicy | None = None, cache_mb: int = 64) -> None:
         self.policy = policy or ImagePolicy()
-        self._root = root.resolve()
+        self._root = root
         self._room = cache_mb << 20
         self._used = 0
         self._cache: OrderedDict[str, Picture] = OrderedDict()
@@ -71,18 +99,9 @@ class ImageStore:
         """The file behind a relative name.
 
         Raises:
-            ImageFailure: when the name (or a link it goes through) leaves the root, or when there is no such file.
+            ImageFailure: when the name leaves the root, or when there is no such file.
         """
-        try:
-            path = (self._root / name).resolve()
-            there = path.is_file()
-        except (OSError, ValueError, RuntimeError) as error:  # name too long, NUL inside, a loop of links
-            raise ImageFailure("missing", name, str(error)) from error
-        if not path.is_relative_to(self._root):
-            raise ImageFailure("outside_root", name)
-        if not there:
-            raise ImageFailure("missing", name)
-        return path
+        return locate(self._root, name)
 
     async def get(self, name: str) -> Picture:
         """The prepared picture; one preparation however many ask for it at the same time.
@@ -136,7 +155,9 @@ def prepare(raw: bytes, policy: ImagePolicy, name: str) -> Picture:
                 raise ImageFailure("too_large", name, f"{image.width}x{image.height} pixels")
             image.load()  # the only way to see that a file is whole
             sent, kind, size = _encode(image, raw, policy)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # Pillow refuses more than twice its own limit by itself
+        raise ImageFailure("too_large", name, str(error)) from error
+    except UnidentifiedImageError as error:
         raise ImageFailure("unreadable", name, str(error)) from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise for broken data
         cut = "truncated" in str(error) or "ended" in str(error)

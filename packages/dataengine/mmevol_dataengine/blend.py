@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from mmevol_core.config import Config
 from mmevol_core.errors import UserError
-from mmevol_core.images import ImageFailure, ImageStore
+from mmevol_core.images import ImageFailure, ImageStore, plain_name
 from mmevol_core.json_stream import json_rows
 from mmevol_dataengine.check import read_quarantine
 from mmevol_dataengine.contamination import Found, Gate, GateConfig, write_found
@@ -173,7 +173,7 @@ class Blend:
             raise BadRow("has_image", talk.images[0])
         names = [source.prefix + name for name in talk.images]
         for name in names:
-            if name in self._quarantine:
+            if plain_name(name) in self._quarantine:
                 raise BadRow("image_quarantined", name)
             if self._store:
                 try:

@@ -17,7 +17,7 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, write_jsonl
-from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore
+from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore, plain_name
 from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import Sample
 from mmevol_dataengine.readers.values import printable
@@ -125,17 +125,18 @@ def write_quarantine(path: Path, report: Report) -> int:
 
 
 def read_quarantine(path: Path) -> dict[str, str]:
-    """Picture -> reason of a quarantine list."""
+    """Picture (`plain_name`) -> reason of a quarantine list."""
     rows = list(read_jsonl(path))
-    if not all(isinstance(row, dict) and {"image", "reason"} <= row.keys() for row in rows):
+    if not all(isinstance(row, dict) and isinstance(row.get("image"), str) and "reason" in row for row in rows):
         raise UserError(f"{path} is no quarantine list; write one with: mmevol data check FOLDER --quarantine {path}")
-    return {row["image"]: row["reason"] for row in rows}
+    return {plain_name(row["image"]): row["reason"] for row in rows}
 
 
 def without(rows: Iterable[Sample | Failure], quarantine: dict[str, str]) -> Iterator[Sample | Failure]:
     """The rows, those with a picture in quarantine as failures `image_quarantined`."""
     for number, row in enumerate(rows, start=1):
-        name = None if isinstance(row, Failure) else next((name for name in row.images if name in quarantine), None)
+        names = () if isinstance(row, Failure) else map(plain_name, row.images)
+        name = next((name for name in names if name in quarantine), None)
         yield row if name is None else Failure(number, row.id, "image_quarantined", f"{name}: {quarantine[name]}")
 
 
@@ -150,7 +151,7 @@ def _absent(root: Path, data: Sequence[Path]) -> dict[str, str]:
     """Named pictures that are not there -> the file that names them first."""
     store, seen, absent = ImageStore(root), set[str](), dict[str, str]()
     for path in data:
-        for name in (name for row in json_rows(path) for name in names_in(row)):
+        for name in (plain_name(name) for row in json_rows(path) for name in names_in(row)):
             if name in seen:
                 continue
             seen.add(name)

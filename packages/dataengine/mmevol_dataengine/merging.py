@@ -11,6 +11,7 @@ import orjson
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest
+from mmevol_core.images import plain_name
 from mmevol_core.sample import QA, Box, Sample, Text, from_dict
 
 SAME_PLACE = 0.9  # intersection over union above which two rows mean one place: sources round, and annotate anew
@@ -72,8 +73,8 @@ def _groups(path: Path, join: bool) -> dict[str, list[int]]:
         for line in file:
             if line.strip():
                 try:
-                    images = orjson.loads(line).get("images") if join else None
-                except (orjson.JSONDecodeError, AttributeError) as error:
+                    images = [*map(plain_name, orjson.loads(line).get("images") or ())] if join else []
+                except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
                     raise UserError(f"{path} byte {offset}: not a record: {error}") from error
                 groups.setdefault(digest(images) if images else str(offset), []).append(offset)
             offset += len(line)

@@ -6,7 +6,6 @@ done on bytes, without the second resize and the per-tile normalisation of the o
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmevol_core.images import PICTURE_ERRORS
+from mmevol_core.images import PICTURE_ERRORS, ImageFailure, locate
 from mmevol_train.anyres import Pinpoints, best_resolution
 from mmevol_train.conversation import BadRow
 
@@ -30,20 +29,9 @@ def locate_image(root: Path, name: str) -> Path:
         BadRow: when the path leaves the root or there is no such file.
     """
     try:
-        path = (root / name).resolve()
-        there = path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # name too long, NUL inside, a loop of links
-        raise BadRow(ABSENT) from error
-    if not path.is_relative_to(_resolved(root)):
-        raise BadRow(OUTSIDE)
-    if not there:
-        raise BadRow(ABSENT)
-    return path
-
-
-@cache
-def _resolved(root: Path) -> Path:
-    return root.resolve()
+        return locate(root, name)
+    except ImageFailure as failed:
+        raise BadRow(OUTSIDE if failed.reason == "outside_root" else ABSENT) from failed
 
 
 def image_size(root: Path, name: str) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import Any, overload
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import replacing
+from mmevol_core.images import ImageFailure, locate
 from mmevol_eval.benchmark import LETTERS, Image, Item
 
 REFERENCE_CHARS = 64  # an `image` cell of at most this length names the row that holds the image
@@ -179,10 +180,12 @@ def _file(path: Path, name: str, where: str) -> Path:
 
 def inside(root: Path, name: str, where: str) -> Path:
     """`root/name`; UserError when it would leave `root`."""
-    target = root / name
-    if not target.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"{where}: image path {name!r} leaves {root}")
-    return target
+    try:
+        return locate(root, name)
+    except ImageFailure as failed:
+        if failed.reason == "outside_root":
+            raise UserError(f"{where}: image path {name!r} leaves {root}") from failed
+        return root / name
 
 
 def write_tsv(path: Path, rows: Iterable[Mapping[str, str]]) -> int:
