@@ -132,7 +132,7 @@ def test_a_wrong_key_stops_the_run_naming_the_variable_and_not_the_key(tmp_path)
     ("status", "hint"), [(404, "check base_url and model"), (403, "access denied"), (402, "credit")]
 )
 def test_what_no_other_request_can_survive_stops_the_run_at_once(tmp_path, status, hint):
-    with MockTeacher(fail_first=1, fail_first_status=status) as teacher:
+    with MockTeacher(fail_first=50, fail_first_status=status) as teacher:
         with pytest.raises(UserError, match=hint):
             ask_all(endpoint(teacher.base_url, concurrency=4), tmp_path / "j.sqlite", numbered(50))
         assert teacher.stats()["requests"] <= 4

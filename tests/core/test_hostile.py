@@ -90,6 +90,47 @@ def test_what_can_never_be_answered_costs_one_request_and_one_row(tmp_path, said
     assert set(server.asked.values()) == {1}
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (http(403, b'{"error": {"message": "this model requires moderation and your input was flagged"}}'), "refused"),
+        (http(403, b"no"), "http_403"),
+        (http(404, b"no route for this input"), "http_404"),
+    ],
+)
+def test_a_question_that_alone_is_denied_costs_its_row_and_not_the_run(tmp_path, said, reason):
+    denied = numbered(30)[9::10]
+    with Hostile(lambda question, _: [said if question in denied else FINE]) as server:
+        replies, _ = ask_all(endpoint(server.url, concurrency=4), tmp_path / "j.sqlite", numbered(30))
+    assert {q: r.reason for q, r in replies.items() if isinstance(r, ChatFailure)} == dict.fromkeys(denied, reason)
+
+
+def test_flagged_questions_alone_do_not_stop_the_same_command_again(tmp_path):
+    flagged = http(403, b'{"error": {"message": "your input was flagged"}}')
+    with Hostile(lambda *_: [flagged]) as server:
+        replies, _ = ask_all(endpoint(server.url), tmp_path / "j.sqlite", numbered(30))
+    assert {reply.reason for reply in replies.values()} == {"refused"}
+
+
+def test_an_endpoint_that_begins_to_deny_everything_stops_the_run(tmp_path):
+    with (
+        Hostile(lambda question, _: [FINE if question in numbered(20) else http(403, b"no")]) as server,
+        pytest.raises(UserError, match="access denied"),
+    ):
+        ask_all(endpoint(server.url, concurrency=4), tmp_path / "j.sqlite", numbered(100))
+    assert sum(server.asked.values()) <= 20 + 8 + 4
+
+
+def test_tokens_of_prompts_are_set_aside_as_the_server_counts_them(tmp_path):
+    """1,000 characters are expected to be 250 tokens, 0.25 USD; the server counts 2,500, so 80 requests cost 200 USD."""
+    body = envelope(usage={"prompt_tokens": 2500, "completion_tokens": 0})
+    end = {"usd_per_m_prompt": 1000.0, "max_tokens": 1, "max_usd": 200.0, "concurrency": 20}
+    with Hostile(lambda *_: [0.01, http(200, body)]) as server:
+        with pytest.raises(UserError, match="max_usd"):
+            ask_all(endpoint(server.url, **end), tmp_path / "j.sqlite", [f"{n:04d}" * 250 for n in range(150)])
+        assert 70 <= sum(server.asked.values()) <= 80
+
+
 READ = {  # (body, text, tokens)
     "declared as a page": (WHOLE, "fine", 110),
     "no usage": (envelope(usage=None), "fine", 0),

@@ -100,7 +100,7 @@ class BatchChat(Asker):
         return self._settings.max_requests
 
     async def _until_answered(self, request: Request) -> None:
-        worst = self._usd(request.prompt_tokens, self.endpoint.max_tokens)
+        worst = self._usd(request.prompt_tokens(self.endpoint.tokens_per_image), self.endpoint.max_tokens)
         last = ""
         for _ in range(self.endpoint.max_attempts):
             error = await self._attempted(request, worst)

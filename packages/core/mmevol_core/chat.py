@@ -11,6 +11,7 @@ from typing import Self
 from mmevol_core.asker import Asker, ChatStats
 from mmevol_core.endpoint import Endpoint
 from mmevol_core.errors import UserError
+from mmevol_core.failures import OF_ONE_ROW
 from mmevol_core.flow import run
 from mmevol_core.journal import Attempt, Journal
 from mmevol_core.limits import Breaker, Budget, Rate, Window
@@ -31,6 +32,8 @@ __all__ = [
     "user",
 ]
 
+MOST_ABOVE = 50.0  # a server that counts more than so many times the expected tokens of a prompt is mistaken
+SHORT = 200  # tokens; what a server adds to a prompt shorter than this says nothing about longer ones
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0  # exponential back-off between attempts of one request
 
 
@@ -40,6 +43,7 @@ class Chat(Asker):
     def __init__(self, endpoint: Endpoint, journal: Journal, api_key: str | None = None) -> None:
         super().__init__(endpoint, journal, api_key)
         self._stop: UserError | None = None
+        self._seen = 1.0  # how many times the expected tokens of a prompt the server counted, at most
 
     async def __aenter__(self) -> Self:
         end = self.endpoint
@@ -77,9 +81,11 @@ class Chat(Asker):
 
     async def _attempt(self, request: Request) -> Outcome:
         end = self.endpoint
-        tokens = request.prompt_tokens + end.max_tokens
+        plain = request.prompt_tokens(end.tokens_per_image)
+        asked = plain * min(self._seen, MOST_ABOVE)
+        tokens = asked + end.max_tokens
         await self._sleep(max(self._requests.reserve(1), self._tokens.reserve(tokens)))
-        worst = end.usd(request.prompt_tokens, end.max_tokens)
+        worst = end.usd(asked, end.max_tokens)
         await self._hold(worst)
         spent, used = 0.0, 0.0
         try:
@@ -88,6 +94,7 @@ class Chat(Asker):
                 outcome = await self._transport.post(request.body)
                 done = outcome.completion
                 if done is not None and done.counted:
+                    self._seen = max(self._seen, done.prompt_tokens / max(plain, SHORT))
                     spent, used = end.usd(done.prompt_tokens, done.completion_tokens), _sum(done)
                 elif done is not None or outcome.billed:
                     spent, used = worst, tokens  # as much as it can have been: nobody says how much it was
@@ -133,7 +140,9 @@ class Chat(Asker):
             return
         self.stats.errors[outcome.error] += 1
         if outcome.fatal is not None:
-            raise self._halt(outcome.fatal)
+            if outcome.status not in OF_ONE_ROW or self._breaker.denied():
+                raise self._halt(outcome.fatal)
+            return
         if not outcome.retryable:
             self._breaker.answered()  # a refusal is an answer of a living server
             return

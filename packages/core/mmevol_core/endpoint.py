@@ -44,6 +44,9 @@ class Endpoint(Config):
     max_usd: float | None = Field(default=None, ge=0, exclude=True)
     usd_per_m_prompt: float = Field(default=0.0, ge=0, exclude=True)  # price of a million tokens
     usd_per_m_completion: float = Field(default=0.0, ge=0, exclude=True)
+    # What the server bills for a picture, for estimate and budget until its own counts are seen. 765 is gpt-4o's for a
+    # 1024x1024 picture in four tiles (OpenAI's published pricing).
+    tokens_per_image: int = Field(default=765, ge=0, exclude=True)
 
     @model_validator(mode="after")
     def _budget_needs_prices(self) -> Endpoint:

@@ -21,6 +21,9 @@ _TOO_LONG = re.compile(
     rb"context_length_exceeded|context length|context window|context size|request too large|prompt is too long",
     re.IGNORECASE,
 )
+# OpenRouter's words and Azure's for a question that a filter does not let through; a key that is denied has others
+_FILTERED = re.compile(rb"moderation|flagged|content[ _-]?(policy|filter|management)|safety|harmful", re.IGNORECASE)
+OF_ONE_ROW = {403, 404}  # may also be said of one question, where others are answered
 
 
 def classify(status: int, raw: bytes, *, structured: bool) -> str:
@@ -37,7 +40,8 @@ def classify(status: int, raw: bytes, *, structured: bool) -> str:
         return NO_STRUCTURE
     if status < 300:
         return "not_json"
-    return "refused" if status == 400 else f"http_{status}"
+    filtered = status == 403 and _FILTERED.search(raw)
+    return "refused" if status == 400 or filtered else f"http_{status}"
 
 
 def retryable(reason: str) -> bool:
@@ -62,7 +66,7 @@ def fatal(endpoint: Endpoint, url: str, status: int, raw: bytes, location: str =
         if endpoint.api_key_name
         else "api_key_name (no key was sent)"
     )
-    if status in {401, 403}:
+    if status in {401, 403} and not (status == 403 and _FILTERED.search(raw)):
         return UserError(f"{where}: access denied to {endpoint.model!r}; check {key}")
     if status == 404:
         return UserError(f"{where}: no such address or no model {endpoint.model!r}; check base_url and model")

@@ -15,6 +15,7 @@ TOLERATED = 0.25  # share of overload signs (429, 5xx, timeouts) that is taken f
 SHRINK, GROW = 0.7, 1.1  # multiplicative decrease and increase of the window
 BURST_S = 1.0  # a rate limit may be caught up by this many seconds
 LIMITED_S = 60.0  # rate limits are counted by the minute: so much longer may a server say nothing but 429
+DENIALS = 8  # in a row, though the endpoint had answered before
 REFUSALS = 3  # refused connections before the first answer that mean "nothing listens there"
 
 
@@ -145,13 +146,18 @@ class Breaker:
     def __init__(self, patience_s: float, where: str) -> None:
         self._patience_s, self._where = patience_s, where
         self._give_up_at = time.monotonic() + patience_s
-        self._failures = self._refused = 0
+        self._failures = self._refused = self._denied = 0
         self._alive = False
 
     def answered(self) -> None:
         """The endpoint works."""
-        self._alive, self._failures = True, 0
+        self._alive, self._failures, self._denied = True, 0, 0
         self._give_up_at = time.monotonic() + self._patience_s
+
+    def denied(self) -> bool:
+        """Count a 403 or 404; whether the endpoint says it of everything, not of one question among answered ones."""
+        self._denied += 1
+        return not self._alive or self._denied >= DENIALS
 
     def failed(self, error: str, detail: str, wait_s: float, unreachable: bool) -> UserError | None:
         """Count a failure; `wait_s` is a pause that the server asked for. Returns the reason to stop, if any."""

@@ -14,7 +14,6 @@ from mmevol_core.endpoint import Endpoint
 from mmevol_core.images import Picture
 
 CHARACTERS_PER_TOKEN = 4  # rule of thumb for English
-TOKENS_PER_IMAGE = 765  # a 1024x1024 picture in four tiles, OpenAI's published pricing
 MOST_TOKENS = 10**9  # of one answer; a larger count is a server's mistake
 
 
@@ -73,13 +72,12 @@ class Request:
         """JSON of the request."""
         return orjson.dumps({"messages": [_turn(message) for message in self.messages], **self.fields})
 
-    @property
-    def prompt_tokens(self) -> int:
+    def prompt_tokens(self, each_image: int) -> int:
         """An estimate, for rate limits and budget."""
         parts = [part for message in self.messages for part in message.parts]
         characters = sum(len(part) for part in parts if isinstance(part, str))
         pictures = sum(not isinstance(part, str) for part in parts)
-        return characters // CHARACTERS_PER_TOKEN + TOKENS_PER_IMAGE * pictures
+        return characters // CHARACTERS_PER_TOKEN + each_image * pictures
 
 
 def parameters(endpoint: Endpoint, schema: Mapping[str, Any] | None, salt: int) -> dict[str, Any]:

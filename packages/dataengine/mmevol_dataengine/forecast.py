@@ -11,7 +11,6 @@ import orjson
 
 from mmevol_core.errors import UserError
 from mmevol_core.estimate import Estimate, estimate
-from mmevol_core.messages import TOKENS_PER_IMAGE
 from mmevol_core.sample import Sample, from_dict
 from mmevol_dataengine.curation import CurationConfig
 from mmevol_dataengine.curator import load
@@ -148,6 +147,6 @@ def _said(endpoint: TeacherConfig, load: Load, scale: float) -> Estimate:
     requests = load.requests * scale
     if not requests:
         return estimate(endpoint, 0, 0.0, 0.0, LATENCY_S)
-    pictures = load.pictures * TOKENS_PER_IMAGE * endpoint.sees_image
+    pictures = load.pictures * endpoint.tokens_per_image * endpoint.sees_image
     each = (load.prompt_tokens + pictures) / load.requests, load.completion_tokens / load.requests
     return estimate(endpoint, round(requests), *each, LATENCY_S)
