@@ -19,7 +19,8 @@ from mmevol_core.files import read_json, read_jsonl, write_jsonl
 from mmevol_eval.benchmark import Item, Message
 from mmevol_eval.bootstrap import estimate
 from mmevol_eval.data import TWINS, BenchmarksConfig, prepare
-from mmevol_eval.evaluate import STAGE, detectable, evaluate, yes_share
+from mmevol_eval.evaluate import STAGE, evaluate, yes_share
+from mmevol_eval.rows import detectable
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.statistics import compare, read_items
 from mmevol_eval.tasks import derange, first, with_images

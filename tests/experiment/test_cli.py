@@ -248,3 +248,14 @@ def test_parse_score_and_data_do_not_load_torch():
         ]
     )
     assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 0
+
+
+def test_two_scores_are_compared_and_the_difference_is_kept(file, tmp_path, pope):
+    for name, texts in (("one", ("Yes", "No", "No")), ("two", ("Yes", "No", "Yes"))):
+        stored = file(f"{name}.jsonl", predictions(*texts))
+        status, said, _ = mmevol("score", "POPE", "--data", pope, "--predictions", stored, "--out", tmp_path / name)
+        assert status == 0 and "POPE Overall: " in said and " [" in said
+    out = tmp_path / "difference.json"
+    status, said, _ = mmevol("compare-scores", tmp_path / "one", tmp_path / "two", "--out", out)
+    assert status == 0 and "difference +33.3" in said and "95 % interval -100.0 to +100.0" in said
+    assert json.loads(out.read_text())["n"] == 3

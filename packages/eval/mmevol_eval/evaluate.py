@@ -6,7 +6,6 @@ score through the benchmarks' own rules, and say how sure each number is. The sc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -19,11 +18,12 @@ from mmevol_eval import probes
 from mmevol_eval.accounting import account
 from mmevol_eval.answering import Collected
 from mmevol_eval.benchmark import Graded, Question
-from mmevol_eval.bootstrap import Estimate, average, estimate, headline_for, headline_of, minimum_detectable
+from mmevol_eval.bootstrap import average, estimate, headline_of
 from mmevol_eval.clean import Contaminated, clean_score, read_contaminated
 from mmevol_eval.headlines import Row
 from mmevol_eval.marking import BLIND, REAL, Marker, Marks, Own
 from mmevol_eval.predictions import Answer, Answers
+from mmevol_eval.rows import agrees, detectable, graded_row, of_headline, ratings
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.statistics import MEASURES
 from mmevol_eval.tasks import Task, first, load_tasks
@@ -131,18 +131,11 @@ class Rehearsal:
 def _agree(task: Task, scores: Mapping[str, float], rows: Sequence[Row], percent: float) -> None:
     """The benchmark's own headline is what its sums give, as far as official tools round."""
     headline = task.rules.headline(task.scoring).within(scores)
-    scale, own = headline.maximum / 100, scores[headline.name]
-    if abs(percent * scale - own) > headline_for(rows).rounding * max(scale, 1):
+    if not agrees(headline, scores, rows, percent):
         raise AssertionError(
-            f"{task.rules.name}: its own {headline.name} is {own}, headlines.py computes {percent * scale:.6f}"
+            f"{task.rules.name}: its own {headline.name} is {scores[headline.name]}, "
+            f"headlines.py computes {percent * headline.maximum / 100:.6f}"
         )
-
-
-def _ratings(verdict: Graded, run: str) -> Row:
-    """A judge's ratings of the model's and the reference answer, where it gives two."""
-    if "reference" not in verdict.detail:
-        return {}
-    return {f"{run}rating": verdict.detail["model"], f"{run}reference": verdict.detail["reference"]}
 
 
 def _rows(
@@ -157,31 +150,20 @@ def _rows(
     rows: list[Row] = []
     for number, verdict in enumerate(real):
         item = verdict.item
-        row: Row = {
-            "benchmark": name,
-            "headline": headline,
-            "index": item.index,
-            "cluster": item.cluster or item.index,
-            "category": item.category,
-            "split": item.split,
-            "group": item.extra.get("image_path", item.cluster),
+        row = graded_row(verdict) | {
             "question": item.question,
             "options": dict(item.options),
-            "answer": item.answer,
             "prediction": answers[REAL, name, item.index].text,
             "failure": answers[REAL, name, item.index].failure,
             "truncated": answers[REAL, name, item.index].truncated,
-            "parsed": verdict.parsed,
-            "method": verdict.method,
-            "score": verdict.score,
-        } | _ratings(verdict, "")
+        }
         if blind is not None:
             other = blind[number]
             text = answers[BLIND, name, item.index].text
             row |= {"blind_score": other.score, "blind_method": other.method, "blind_prediction": text}
-            row |= _ratings(other, "blind_")
+            row |= ratings(other, "blind_")
         rows.append(row)
-    return rows
+    return of_headline(rows, name, headline)
 
 
 def _entry(task: Task, real: Marks, rows: Sequence[Row], config: EvaluateConfig) -> dict[str, Any]:
@@ -224,14 +206,6 @@ def yes_share(rows: Sequence[Row]) -> float | None:
         return None
     said = sum(bool(row["prediction"].strip().lower().startswith("yes")) for row in asked)
     return said / len(asked)
-
-
-def detectable(found: Estimate) -> float | None:
-    """Smallest true difference (percent) to another model that four of five runs of this size would show; None: none.
-
-    For two models whose right answers have nothing to do with each other; a paired comparison finds smaller ones.
-    """
-    return minimum_detectable(math.sqrt(2) * found.error)
 
 
 def _average(benchmarks: Mapping[str, Any], rows: Sequence[Row], config: EvaluateConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mmevol_eval.grading.tsv import canonical
 from mmevol_eval.judge import ChatJudge, judge_from
 from mmevol_eval.predictions import Answer
 from mmevol_eval.protocol import Protocol, data_hash, default_rules
+from mmevol_eval.rows import error_bars, graded_row
 
 DRAWN = "an unreadable reply counts as the letter that MMEvol's copy draws (seed 2680, one worker), right or wrong"
 
@@ -89,8 +90,9 @@ def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -
     """What `mmevol score` writes, from graded items."""
     rules = without_fallback(protocol.rules)
     note = DRAWN if rules != protocol.rules else benchmark.notes
-    items = [{"index": row.index, "score": row.score, "parsed": row.parsed, "method": row.method} for row in graded]
-    found = layout(benchmark, benchmark.headline(rules), benchmark.scores(graded, rules), items, protocol)
+    headline, scores, items = benchmark.headline(rules), benchmark.scores(graded, rules), list(map(graded_row, graded))
+    found = layout(benchmark, headline, scores, items, protocol)
+    found |= error_bars(benchmark.name, headline, scores, items)
     return found | ({"protocol": found["protocol"] | {"note": note}} if note else {})
 
 
@@ -117,6 +119,8 @@ def layout(
         "judged": sum(item["method"] == "judge" for item in items),
         "protocol": protocol.describe(),
         "protocol_hash": protocol.hash,
+        "ci95": None,
+        "mde": None,
         "items": items,
     }
 

@@ -1,6 +1,6 @@
 """Finished experiments side by side: one row an experiment and comparison, as JSON and as a page.
 
-Differences share a chart only where benchmarks, items, rules, prompts, decoding and judge are the same, which is what the
+Differences share a chart only where benchmarks, items, rules, prompts, decoding and judge are the same: what the
 protocol hash of an experiment's average says.
 """
 

@@ -1,4 +1,4 @@
-"""`mmevol predict`, `mmevol score` and `mmevol official`."""
+"""`mmevol predict`, `mmevol score`, `mmevol compare-scores` and `mmevol official`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(predict)
     app.command()(score)
+    app.command(name="compare-scores")(compare_scores)
     app.command()(official)
 
 
@@ -92,12 +93,36 @@ def score(
     else:
         config = OfficialConfig(environment=environment)
         result = score_official(benchmark, data, predictions, out, judge, config)
-    headline = result["headline"]
+    headline, interval = result["headline"], result["ci95"]
+    sure = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
     for note in notes(result, benchmark, predictions):
         print(note)
     print(
-        f"{benchmark} {headline['name']}: {headline['value']} {headline['unit']}, {result['unparsed']} unparsed, "
+        f"{benchmark} {headline['name']}: {headline['value']}{sure} {headline['unit']}, {result['unparsed']} unparsed, "
         f"protocol {result['protocol_hash']}; {out}"
+    )
+
+
+def compare_scores(
+    a: Annotated[Path, typer.Argument(help="result of mmevol score")],
+    b: Annotated[Path, typer.Argument(help="another on the same items")],
+    out: Annotated[Path | None, typer.Option(help="the difference as JSON")] = None,
+) -> None:
+    """Test whether two models differ on a benchmark: a minus b, paired by item."""
+    from mmevol_core.files import write_json
+    from mmevol_eval.compare_scores import compare_scores as difference
+
+    if out is not None:
+        check_out(out, a, b)
+    found = difference(a, b)
+    if out is not None:
+        write_json(out, found)
+    low, high = found["ci95"]
+    smallest = "no difference" if found["mde"] is None else f"{found['mde']:.1f}"
+    print(
+        f"{found['benchmark']} {found['headline']}: {found['score_a']} and {found['score_b']} {found['unit']}; "
+        f"difference {found['delta']:+.1f} percent of the maximum, 95 % interval {low:+.1f} to {high:+.1f}, "
+        f"p {found['p']:.3g}, {found['n']} items; detectable: {smallest}"
     )
 
 
