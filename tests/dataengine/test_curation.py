@@ -227,6 +227,45 @@ class Says:
         return self.answer
 
 
+PIXELS, SHARES = [12, 20, 300, 410], [0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "counts", "boxes", "ocr"),
+    [
+        ("boxes", {"boxes": []}, {"boxes_none": 1}, [], []),
+        ("boxes", {"boxes": [{"label": "cup", "bbox": PIXELS}]}, {"boxes_none": 1, "box_outside": 1}, [], []),
+        (
+            "boxes",
+            {"boxes": [{"label": name, "bbox": box} for name, box in ((" cup ", SHARES), ("", SHARES), ("x", PIXELS))]},
+            {"boxes_added": 1, "box_unnamed": 1, "box_outside": 1},
+            [("cup", tuple(SHARES))],
+            [],
+        ),
+        ("text", {"ocr": [{"text": " ", "bbox": SHARES}]}, {"text_none": 1}, [], []),
+        (
+            "text",
+            {"ocr": [{"text": "EXIT", "bbox": PIXELS}, {"text": "42", "bbox": SHARES}]},
+            {"text_added": 1, "text_box_outside": 1},
+            [],
+            [("EXIT", None), ("42", tuple(SHARES))],
+        ),
+        ("caption", {"caption": "  "}, {"caption_none": 1}, [], []),
+    ],
+)  # fmt: skip
+def test_what_the_teacher_adds_is_booked_by_what_is_left_of_it(asked, said, counts, boxes, ocr):
+    plain = {"relevance": False, "backfill": False, "caption": False}
+    config = CuratorConfig.model_validate({**plain, asked: True})
+    sample = Sample(id="s", images=("a.png",), rounds=((qa("a", "Is it red?", "yes"),),))
+    teacher = Says(json.dumps(said))
+    teacher.sees_image = True
+    done = asyncio.run(curate(config, sample, teacher, teacher))
+    assert done.counts == counts
+    assert [(box.label, box.xyxy) for box in done.sample.boxes] == boxes
+    assert [(line.text, line.xyxy) for line in done.sample.ocr] == ocr
+    assert not done.sample.caption
+
+
 def test_an_entry_that_comes_twice_is_used_for_no_item_and_counted():
     entry = {"objects": ["cup"], "skills": ["ocr"], "steps": []}
     entries = [{"id": name, **entry} for name in ("q1", "q2", "q1")]

@@ -217,4 +217,4 @@ def _line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"4.{PROMPT_VERSION}.{PARSER_VERSION}")
+STAGE = Stage(config=CurationConfig, needs=("seed", "images"), run=run, version=f"5.{PROMPT_VERSION}.{PARSER_VERSION}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -161,18 +161,45 @@ class _Work:
         config, sees = self.config, self.teacher.sees_image
         if config.caption and not sample.caption:
             said = await self._try("caption", prompts.caption_prompt(sample, sees), sample, Caption)
-            sample = replace(sample, caption=said.caption.strip()) if said else sample
+            caption = said.caption.strip() if said else ""
+            self._count_added("caption", said, caption)
+            sample = replace(sample, caption=caption) if caption else sample
         if config.boxes and sees and not sample.boxes:
             found = await self._try(
                 "boxes", prompts.boxes_prompt(sample, config.most_boxes, config.labels), sample, Boxes
             )
-            boxes = [Box(label=box.label.strip(), xyxy=box.bbox) for box in found.boxes] if found else []
-            sample = replace(sample, boxes=tuple(box for box in boxes if box.label and _proper(box.xyxy)))
+            boxes = tuple(self._boxes(found)) if found else ()
+            self._count_added("boxes", found, boxes)
+            sample = replace(sample, boxes=boxes)
         if config.text and sees and not sample.ocr:
             read = await self._try("text", prompts.text_prompt(sample), sample, Texts)
-            lines = [Text(text=line.text, xyxy=line.bbox) for line in read.ocr] if read else []
-            sample = replace(sample, ocr=tuple(t for t in lines if t.text.strip() and (not t.xyxy or _proper(t.xyxy))))
+            lines = tuple(self._lines(read)) if read else ()
+            self._count_added("text", read, lines)
+            sample = replace(sample, ocr=lines)
         return sample
+
+    def _boxes(self, found: Boxes) -> Iterator[Box]:
+        """Those that lie in the image and have a name; others are counted. In which unit they are is not guessed:
+        pixels are those of a picture that may have been reduced on its way, and thousandths look the same."""
+        for box in found.boxes:
+            if not box.label.strip() or not _proper(box.bbox):
+                self.counts["box_outside" if box.label.strip() else "box_unnamed"] += 1
+            else:
+                yield Box(label=box.label.strip(), xyxy=box.bbox)
+
+    def _lines(self, found: Texts) -> Iterator[Text]:
+        """What is read; a place that lies outside the image is left out and counted, the text stays."""
+        for line in found.ocr:
+            if line.text.strip():
+                outside = line.bbox is not None and not _proper(line.bbox)
+                if outside:
+                    self.counts["text_box_outside"] += 1
+                yield Text(text=line.text, xyxy=None if outside else line.bbox)
+
+    def _count_added(self, what: str, answer: object, added: object) -> None:
+        """What an answer has left of it; where there was no answer, that has been counted."""
+        if answer is not None:
+            self.counts[f"{what}_added" if added else f"{what}_none"] += 1
 
     async def questioned(self, sample: Sample) -> Sample:
         """First questions for a record that has a description alone."""
@@ -205,6 +232,7 @@ class _Work:
         )
         found = await self._try("backfill", prompt, sample, Backfill)
         entries = found.items if found else []
+        self._count_added("backfill", found, entries)
         times = Counter(entry.id for entry in entries)  # which of two is meant, nobody knows
         for entry in entries:
             if entry.id in places and times[entry.id] == 1:
@@ -227,7 +255,8 @@ class _Work:
         except ChatFailure as failed:
             self.counts[f"{what}_{failed.reason}"] += 1
             return None
-        self.counts[f"{what}_unparsable" if found is None else f"{what}_added"] += 1
+        if found is None:
+            self.counts[f"{what}_unparsable"] += 1
         return found
 
 
