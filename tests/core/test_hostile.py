@@ -122,7 +122,7 @@ def test_an_endpoint_that_begins_to_deny_everything_stops_the_run(tmp_path):
 
 
 def test_tokens_of_prompts_are_set_aside_as_the_server_counts_them(tmp_path):
-    """1,000 characters are expected to be 250 tokens, 0.25 USD; the server counts 2,500, so 80 requests cost 200 USD."""
+    """1,000 characters are expected to be 250 tokens, 0.25 USD; the server counts 2,500: 80 requests cost 200 USD."""
     body = envelope(usage={"prompt_tokens": 2500, "completion_tokens": 0})
     end = {"usd_per_m_prompt": 1000.0, "max_tokens": 1, "max_usd": 200.0, "concurrency": 20}
     with Hostile(lambda *_: [0.01, http(200, body)]) as server:

@@ -10,6 +10,9 @@ import time
 import psutil
 import pytest
 
+from mmevol_core.errors import UserError
+from mmevol_core.launcher import run_launcher
+
 RANK = """
 import os, time
 from mmevol_core.launcher import end_with_launcher
@@ -50,3 +53,8 @@ def test_without_a_pipe_nobody_is_watched():
         time.sleep(0.3)
         assert rank.poll() is None
         rank.kill()
+
+
+def test_a_launcher_that_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"cannot start 'srun-of-nowhere': No such file or directory; install or"):
+        run_launcher(["srun-of-nowhere", "python"])

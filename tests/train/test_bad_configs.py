@@ -26,6 +26,13 @@ def finetune(parts, **changes):
     ("changes", "words"),
     [
         ({"betas": [2, 3]}, r"finetune\.betas\.0: Input should be less than 1"),
+        ({"engine": {"name": "single", "fsdp": {}}}, "engine single and an fsdp section do not fit"),
+        ({"engine": {"name": "single", "nodes": 2}}, "engine single is one process of one node"),
+        ({"engine": {"name": "single", "processes": 4}}, "engine single is one process of one node"),
+        (
+            {"engine": {"name": "deepspeed_zero2", "deepspeed": {"zero_optimization": {"stage": 3}}}},
+            "engine deepspeed_zero2 has zero_optimization.stage 3",
+        ),
         ({"seed": -1}, r"finetune\.seed: .*greater than or equal to 0"),
         ({"seed": 2**63}, r"finetune\.seed: .*less than 4294967296"),
         ({"threads": 10**6}, r"finetune\.threads: .*less than or equal to 1024"),

@@ -141,7 +141,7 @@ PAPER = yaml.safe_load((Path(__file__).parents[2] / "conf" / "train" / "finetune
         # 128 rows are no multiple of 3 x 4 rows
         ({"processes": 3}, {}, "set engine.processes=8, or finetune.global_batch=48"),
         ({"processes": 16}, {"batching": "packed"}, "finetune.accumulate=2, or engine.processes=8"),
-        ({"name": "single"}, {}, "finetune.accumulate=32, or finetune.global_batch=16"),
+        ({"name": "single", "prefix": []}, {}, "finetune.accumulate=32, or finetune.global_batch=16"),
     ],
 )
 def test_another_number_of_processes_does_not_change_the_global_batch_unsaid(engine, changes, ways):

@@ -157,8 +157,8 @@ def prepare(raw: bytes, policy: ImagePolicy, name: str) -> Picture:
             sent, kind, size = _encode(image, raw, policy)
     except Image.DecompressionBombError as error:  # Pillow refuses more than twice its own limit by itself
         raise ImageFailure("too_large", name, str(error)) from error
-    except UnidentifiedImageError as error:
-        raise ImageFailure("unreadable", name, str(error)) from error
+    except UnidentifiedImageError as error:  # its own words hold the address of the buffer, another in every run
+        raise ImageFailure("unreadable", name, "no image format is known by these bytes") from error
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise for broken data
         cut = "truncated" in str(error) or "ended" in str(error)
         raise ImageFailure("truncated" if cut else "unreadable", name, str(error)) from error

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from mmevol_core.errors import UserError
+
 
 def run_launcher(arguments: Sequence[str]) -> tuple[int, bool]:
     """(exit status, whether it was told to stop).
@@ -18,8 +20,14 @@ def run_launcher(arguments: Sequence[str]) -> tuple[int, bool]:
     SIGTERM goes to the launcher, which tells its processes. The pipe to them closes when this process dies, however it
     dies, which ends those that called `end_with_launcher`; a session of its own keeps a signal to this group from
     reaching them twice.
+
+    Raises:
+        UserError: the program is not there.
     """
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        process = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
+    except (FileNotFoundError, PermissionError) as error:
+        raise UserError(f"cannot start {arguments[0]!r}: {error.strerror}; install or correct it") from error
     assert process.stdin is not None
     try:
         with _handed_on(process) as told:

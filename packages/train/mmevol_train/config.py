@@ -46,6 +46,14 @@ class EngineConfig(Config):
     def _complete(self) -> EngineConfig:
         if self.name.startswith("deepspeed") != (self.deepspeed is not None):
             raise ValueError(f"engine {self.name} and a deepspeed section do not fit; choose another engine file")
+        if self.fsdp is not None and self.name != "fsdp2":
+            raise ValueError(f"engine {self.name} and an fsdp section do not fit; choose another engine file")
+        stage = (self.deepspeed or {}).get("zero_optimization", {}).get("stage")
+        if self.deepspeed is not None and stage != int(self.name[-1]):
+            raise ValueError(f"engine {self.name} has zero_optimization.stage {stage}; choose another engine file")
+        spread = self.prefix or self.nodes > 1 or (self.processes or 1) > 1 or self.launcher != "torchrun"
+        if self.name == "single" and spread:
+            raise ValueError("engine single is one process of one node; choose engine=ddp or another for more")
         return self
 
 
