@@ -7,10 +7,14 @@ import torch
 from support.tiny_models import PINPOINTS, parts, tokenizer, world
 from tokenizers import AddedToken
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
     GemmaConfig,
     GemmaForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     PreTrainedTokenizerFast,
@@ -50,6 +54,8 @@ def language_model(root, kind, template):
     models = {
         "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)),
         "gemma": lambda: GemmaForCausalLM(GemmaConfig(**SIZES, head_dim=8)),
+        "cohere": lambda: CohereForCausalLM(CohereConfig(**SIZES, logit_scale=0.0625)),
+        "granite": lambda: GraniteForCausalLM(GraniteConfig(**SIZES, logits_scaling=8.0)),
         "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=384, n_embd=32, n_layer=2, n_head=2)),
     }
     folder = root / kind
@@ -99,6 +105,8 @@ def test_another_family_trains_on_its_own_template_and_is_loaded_again(tmp_path,
         ("mistral", "{% for m in messages %}{{ m['content'] }}{% endfor %}", "no special token ends an answer"),
         ("mistral", "{{ raise_exception('never') }}", "refuses the conversation: never"),
         ("gpt2", MISTRAL, "GPT2LMHeadModel has no `model`"),
+        ("cohere", MISTRAL, "CohereForCausalLM changes its logits"),
+        ("granite", MISTRAL, "GraniteForCausalLM changes its logits"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, kind, template, words):

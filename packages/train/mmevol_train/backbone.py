@@ -26,6 +26,8 @@ from mmevol_train.own_template import end_token, own_template
 from mmevol_train.parts import BackboneConfig, locate
 
 PADS = ("<|finetune_right_pad_id|>", "<|reserved_special_token_250|>", "<|endoftext|>")  # unused by Llama-3 and Qwen2
+SENTENCE = "A red square is left of two blue circles."
+SAME = 1e-2  # of the largest logit; the same layers in the same precision
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -35,7 +37,7 @@ def build(
     """Load tower and language model and join them by a new projector and newline vector, drawn from `seed`.
 
     Raises:
-        UserError: when a part cannot be loaded or the parts do not fit each other.
+        UserError: when a part cannot be loaded, the parts do not fit each other, or joined they are another model.
     """
     torch.manual_seed(seed)
     kind = DTYPES[dtype]
@@ -51,6 +53,7 @@ def build(
         language.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=64)
     shape = _llava_config(config, tower.config, language.config, tokenizer)
     model = _join(shape, tower, language, config).to(kind)
+    _same_on_text(model, language.to(kind), tokenizer, config)
     processor = _processor(config, tokenizer)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
@@ -104,6 +107,21 @@ def _join(
         nn.init.zeros_(layer.bias)
     inner.image_newline = nn.Parameter(torch.randn(hidden) * hidden**-0.5)  # LLaVA-NeXT's own initial scale
     return model
+
+
+@torch.no_grad()
+def _same_on_text(model: Any, language: Any, tokenizer: Any, config: BackboneConfig) -> None:
+    """Refuse a language model that does more to its logits than LLaVA-NeXT will (Cohere, Granite scale them)."""
+    ids = torch.tensor([tokenizer(SENTENCE).input_ids])
+    model.set_attn_implementation("eager")  # FlashAttention does not run where models are built
+    own, joined = (one.eval()(input_ids=ids, use_cache=False).logits.float() for one in (language, model))
+    model.set_attn_implementation(config.attention)
+    if float((own - joined).abs().max()) > SAME * float(own.abs().max()):
+        raise UserError(
+            f"backbone {config.name}: {type(language).__name__} changes its logits after `lm_head`, which LLaVA-NeXT "
+            f"does not (largest {float(own.abs().max()):.3g} alone, {float(joined.abs().max()):.3g} joined); choose a "
+            "Llama-like model"
+        )
 
 
 def _tokenizer(config: BackboneConfig) -> Any:
