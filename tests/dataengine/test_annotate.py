@@ -60,8 +60,8 @@ def test_curation_adds_boxes_of_a_detector_from_a_folder_and_counts_those_it_can
     assert work["look_image_truncated"] == 1
     assert work.get("look_boxes_added", 0) + work.get("look_boxes_none", 0) == 2
     proposed = {"owl_vit": 64, "owl_v2": 64, "grounding_dino": 24}[kind]
-    unusable = work.get("look_box_outside", 0) + work.get("look_box_unasked", 0)
-    assert unusable <= proposed - sum(len(sample.boxes) for sample in samples)  # what is kept was not left out
+    left_out = sum(work.get(f"look_box_{why}", 0) for why in ("outside", "unasked", "repeated", "beyond_most"))
+    assert left_out + sum(len(sample.boxes) for sample in samples) == proposed
     if kind == "owl_v2":  # a picture of 90 x 30 is the upper third of its square
         assert work["look_box_outside"] > 0
     for sample in samples:
@@ -90,6 +90,27 @@ def test_what_a_detector_proposes_beside_the_picture_or_unasked_is_counted(monke
     found, left_out = Detector(AnnotateConfig(detector="x")).find(Image.new("RGB", (100, 50)), ("cat", "dog"))
     assert found == [("cat", [0.1, 0.1, 0.3, 0.3], 0.9), ("cat", [0.0, 0.8, 0.5, 1.0], 0.8)]
     assert left_out == {"box_outside": 2, "box_unasked": 1}
+    twice = [*proposed[:2], ("cat", [10.0, 5.0, 30.0, 15.1], 0.5), ("dog", [1.0, 1.0, 9.0, 9.0], 0.4)]
+    monkeypatch.setattr(Detector, "_some", lambda self, image, labels: iter(twice))
+    found, left_out = Detector(AnnotateConfig(detector="x", most_boxes=1)).find(Image.new("RGB", (100, 50)), ("cat",))
+    assert len(found) == 1
+    assert left_out == {"box_unasked": 1, "box_repeated": 1, "box_beyond_most": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [
+        ("Hot dog bun", "hot dog"), ("dog hot dog", ""), ("teddy bear toy", "teddy bear"), ("traffic light car", ""),
+        ("the cat", "cat"), ("cat cat", "cat"), ("catfish", ""), ("hot", ""), ("", ""), ("t-shirt", "T-shirt"),
+    ],
+)  # fmt: skip
+def test_a_phrase_is_the_longest_label_in_it_and_of_several_labels_none(said, label, monkeypatch):
+    monkeypatch.setattr(Detector, "__init__", lambda self, config: setattr(self, "_config", config))
+    monkeypatch.setattr(Detector, "_some", lambda self, image, labels: iter([(said, [0.0, 0.0, 5.0, 5.0], 0.9)]))
+    labels = ("dog", "bear", "car", "cat", "hot dog", "teddy bear", "traffic light", "T-shirt")
+    found, left_out = Detector(AnnotateConfig(detector="x")).find(Image.new("RGB", (10, 10)), labels)
+    assert [name for name, _, _ in found] == [label] * bool(label)
+    assert left_out == ({} if label else {"box_unasked": 1})
 
 
 def test_boxes_that_coincide_under_one_label_are_one_object():

@@ -22,13 +22,15 @@ from mmevol_core.images import ImageFailure, ImageStore
 from mmevol_core.sample import Box, Sample, Text
 from mmevol_dataengine.detect import AnnotateConfig, Detector, Reader
 
+VERSION = 2  # of what is made of a model's words and boxes: raised, pictures are looked at again
+
 
 @dataclass
 class Annotator:
     """Adds boxes and text to records of one image; a context manager, for the log it keeps.
 
     `counts`: boxes_added, boxes_none, text_added, text_none, image_<reason>, several_images (records);
-    box_outside, box_unasked (single boxes that a detector gave and nobody can use).
+    box_outside, box_unasked, box_repeated, box_beyond_most (single boxes that a detector gave and are left out).
     """
 
     config: AnnotateConfig
@@ -66,7 +68,7 @@ class Annotator:
         except ImageFailure as failed:
             return {"failed": failed.reason}
         labels = self._labels(sample) if wants["boxes"] else ()
-        key = digest([sample.id, picture, wants, labels])
+        key = digest([sample.id, picture, wants, labels, VERSION])
         found = self._done.get(key)
         if found is None:
             found = self._look(sample, wants, labels)

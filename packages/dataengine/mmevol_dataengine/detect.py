@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -61,8 +62,9 @@ class Detector:
     def find(self, image: Image.Image, labels: Sequence[str]) -> tuple[list[Found], dict[str, int]]:
         """What is seen, the most confident first; and what was left out.
 
-        Counted as left out are boxes of which no part lies within the image (`box_outside`) and those whose words are
-        none of the labels (`box_unasked`).
+        Counted as left out are boxes of which no part lies within the image (`box_outside`), those whose words are
+        none or several of the labels (`box_unasked`), that lie on another one of the same label (`box_repeated`), and
+        that are beyond `most_boxes` (`box_beyond_most`).
         """
         rows: list[Found] = []
         left_out: Counter[str] = Counter()
@@ -74,7 +76,10 @@ class Detector:
                     left_out["box_outside" if box is None else "box_unasked"] += 1
                 else:
                     rows.append((name, box, round(score, 4)))
-        return apart(sorted(rows, key=lambda row: -row[2]))[: self._config.most_boxes], dict(left_out)
+        single = apart(sorted(rows, key=lambda row: -row[2]))
+        kept = single[: self._config.most_boxes]
+        left_out += Counter(box_repeated=len(rows) - len(single), box_beyond_most=len(single) - len(kept))
+        return kept, dict(left_out)
 
     def _some(self, image: Image.Image, labels: Sequence[str]) -> Iterator[tuple[str, list[float], float]]:
         """(words, corners in pixels, confidence) of what is found of so many labels as one text of the model holds."""
@@ -141,10 +146,20 @@ def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def _label(said: str, labels: Sequence[str]) -> str:
-    """The asked label that a model's words stand for ("" for none): Grounding DINO gives phrases, in lower case."""
-    plain = {label.lower(): label for label in labels}
+    """The asked label that a model's words stand for: Grounding DINO gives phrases, in lower case.
+
+    "" for none, and for several: which of them the box holds, the phrase does not say. A label within a longer one
+    that is found ("dog" in "hot dog") is none of its own.
+    """
+    plain = {label.strip().lower(): label for label in labels}
     phrase = said.strip().lower()
-    return plain.get(phrase) or next((label for name, label in plain.items() if f" {name} " in f" {phrase} "), "")
+    if phrase in plain:
+        return plain[phrase]
+    found = []
+    for name in sorted(plain, key=len, reverse=True):
+        phrase, times = re.subn(rf"(?<!\S){re.escape(name)}(?!\S)", "|", phrase)
+        found += [plain[name]] * bool(times)
+    return found[0] if len(found) == 1 else ""
 
 
 def _shares(corners: Sequence[float], size: tuple[int, int]) -> list[float] | None:
