@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,15 @@ from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl, write_jsonl
 from mmevol_eval.benchmark import Item, Message
+from mmevol_eval.benchmarks import find
 from mmevol_eval.bootstrap import estimate
+from mmevol_eval.clean import Contaminated, clean_score
 from mmevol_eval.data import TWINS, BenchmarksConfig, prepare
 from mmevol_eval.evaluate import STAGE, evaluate, yes_share
 from mmevol_eval.rows import detectable
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.statistics import compare, read_items
-from mmevol_eval.tasks import derange, first, with_images
+from mmevol_eval.tasks import Task, derange, first, with_images
 
 NAMES = ("MME", "POPE", "MMStar", "GQA", "VQAv2")
 CONFIG = {"names": NAMES, "max_new_tokens": 3, "probe_items": 8, "resamples": 50}
@@ -239,6 +242,21 @@ def test_the_score_without_contaminated_items_stands_beside_the_full_one(inputs,
     own = [row["score"] for row in rows if row["benchmark"] == "MMStar" and row["cluster"] != met[1]["cluster"]]
     assert scores["MMStar"]["clean"]["percent"] == pytest.approx(100 * sum(own) / len(own))  # a plain mean
     assert "clean" not in scores["POPE"]
+
+
+def test_listed_indexes_are_read_as_numbers_and_those_of_no_item_are_counted():
+    items = [Item(index=str(n), question="?", answer="A", options={"A": "x", "B": "y"}) for n in range(20)]
+    task = Task(find("MMStar"), "vlmevalkit", items, "")
+    rows = [
+        {"benchmark": "MMStar", "headline": "Overall", "index": item.index, "cluster": item.index, "score": 1.0}
+        for item in items
+    ]
+    listed = Contaminated({"MMStar": {"003", "999", "05", "5"}}).of("MMStar", items)
+    assert listed == {"3", "999", "5"}
+    clean = clean_score(task, rows, listed, 100, 0)
+    assert (clean["n"], clean["left_out"], clean["unmatched"]) == (18, 2, 1)
+    apart = [replace(items[0], index="7"), replace(items[0], index="07")]  # the data tell 7 from 07
+    assert Contaminated({"MMStar": {"007", "07"}}).of("MMStar", apart) == {"007", "07"}
 
 
 def test_a_list_of_contaminated_items_that_is_none_is_refused(inputs, tmp_path):

@@ -8,7 +8,7 @@ are only scored whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mmevol_core.files import read_jsonl
 from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks import find
 from mmevol_eval.bootstrap import estimate, headline_for
+from mmevol_eval.grading.tsv import canonical
 from mmevol_eval.headlines import Row
 from mmevol_eval.tasks import Task
 
@@ -30,10 +31,22 @@ class Contaminated:
     pictures: frozenset[str] = frozenset()  # files
     elsewhere: frozenset[str] = frozenset()  # names in a gate's list that no benchmark has
 
-    def of(self, benchmark: str, items: Iterable[Item]) -> set[str] | None:
-        """Indexes of a benchmark's listed items; None when the list says nothing about it."""
+    def of(self, benchmark: str, items: Sequence[Item]) -> set[str] | None:
+        """Indexes of a benchmark's listed items, and those of no item as listed; None without a word about it.
+
+        An index that no item has counts as the number that it is, as in `score.match_answers`: `003` lists item 3.
+        """
         shown = {item.index for item in items if any(self._lists(image) for image in item.images)}
-        return shown | self.indexes.get(benchmark, set()) if shown or benchmark in self.indexes else None
+        if not shown and benchmark not in self.indexes:
+            return None
+        own = {item.index for item in items}
+        numbers: dict[str, list[str]] = {}
+        for index in own:
+            numbers.setdefault(canonical([index])[0], []).append(index)
+        for index in self.indexes.get(benchmark, ()):
+            same = numbers.get(canonical([index])[0], [])
+            shown.add(same[0] if index not in own and len(same) == 1 else index)
+        return shown
 
     def _lists(self, image: bytes | Path) -> bool:
         if isinstance(image, bytes) or not self.pictures:
@@ -69,6 +82,8 @@ def read_contaminated(path: Path) -> Contaminated:
 def clean_score(task: Task, rows: Sequence[Row], listed: set[str], resamples: int, seed: int) -> Mapping[str, Any]:
     """The headline over clusters without a listed item, with its interval; null when none is left.
 
+    `unmatched` counts the indexes that are of no row: of items that were not asked, or a mistake in the list.
+
     Sums count what is left in place of the official maximum (MME: the categories that still have a question; OCRBench:
     the items left), so that equal skill gives an equal score.
 
@@ -82,6 +97,7 @@ def clean_score(task: Task, rows: Sequence[Row], listed: set[str], resamples: in
     met = {row["cluster"] for row in rows if row["index"] in listed}
     kept = [number for number, row in enumerate(rows) if row["cluster"] not in met]
     entry: dict[str, Any] = {"n": len(kept), "left_out": len(rows) - len(kept), "score": None, "ci95": None}
+    entry["unmatched"] = len(listed - {row["index"] for row in rows})
     if not kept:
         return entry
     own = [rows[number] for number in kept]
