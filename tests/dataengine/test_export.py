@@ -65,6 +65,24 @@ def test_records_go_to_parquet_and_back_by_command_to_the_same_bytes(tmp_path):
     assert (tmp_path / "back" / "seed.jsonl").read_bytes() == (tmp_path / "records.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("source", "form", "said"),
+    [
+        ("own.jsonl", "ms_swift", "items_in 3, items_left_out 2, records_in 1, rows_round_2 1, turns_out 1"),
+        ("own.jsonl", "llava", "items_in 3, items_left_out 2, records_in 1, rows_round_2 1, turns_out 1"),
+        ("mixed.json", "llama_factory", "image_mark_added 1"),
+    ],
+)
+def test_an_export_says_what_it_left_out_or_changed(tmp_path, source, form, said):
+    rounds = tuple((QA(id=f"q{place}", question="What?", answer="That"),) for place in range(3))
+    write_samples(tmp_path / "own.jsonl", [Sample(id="s", images=("a.png",), rounds=rounds)])
+    (tmp_path / "mixed.json").write_text(json.dumps([{"image": "x.png", **talk("What?", "A cup")}]))
+    sample = ["--sample", "latest"] if source == "own.jsonl" else []
+    command = [sys.executable, "-m", "mmevol_experiment", "data", "export", source, "out", "--as", form, *sample]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("1 rows in out") and said in done.stdout
+
+
 def present(value):
     """Parquet gives None for what was left out; the records' own defaults stand for that."""
     if isinstance(value, dict):
@@ -86,6 +104,7 @@ def test_datasets_loads_it_by_its_card(tmp_path, monkeypatch):
     to_parquet([Sample(id="s", images=("x.png",), license="MIT", rounds=((parent,), (child,)))], tmp_path / "set")
     (row,) = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "cache"))
     assert row["rounds"][1][0]["parent"] == row["rounds"][0][0]["id"] == "a"
+    assert row["rounds"][0][0]["image_position"] == "single" and row["rounds"][0][0]["objects"] == []
     assert "MIT" in (tmp_path / "set" / "README.md").read_text()
 
 

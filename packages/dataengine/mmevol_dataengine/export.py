@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from mmevol_core.errors import UserError
 from mmevol_core.files import replacing, write_json, write_jsonl
 from mmevol_core.json_stream import json_rows
-from mmevol_core.sample import Sample, to_dict
+from mmevol_core.sample import Sample
 from mmevol_dataengine.readers.conversations import llava_row, talk_of
 from mmevol_dataengine.readers.values import BadRow, images_of, printable
 
@@ -158,6 +159,8 @@ def to_ms_swift(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -> int
 
 
 def _write(path: Path, shard: list[Sample]) -> None:
-    table = pa.Table.from_pylist([to_dict(sample) for sample in shard], schema=SCHEMA)
+    table = pa.Table.from_pylist(
+        [asdict(sample) for sample in shard], schema=SCHEMA
+    )  # defaults too: not ours alone read it
     with replacing(path) as file:
         pq.write_table(table, file, compression="zstd")

@@ -66,7 +66,6 @@ def run(config: MixtureConfig, inputs: Mapping[str, Path], out_dir: Path) -> Sta
         for row in blend.rows() if blend else ():
             file.write(b",\n" + orjson.dumps(row))
         file.write(b"\n]\n")
-    assert counts["items_in"] == counts["turns_out"] + counts["items_left_out"], "every item is a turn, or left out"
     files = {"conversations": path}
     metrics: dict[str, Any] = {"arm": config.arm, **counts}
     if blend:
@@ -94,6 +93,7 @@ def own_rows(
             counts[f"rows_round_{turns[0][0]}"] += config.sample != "image"
             yield conversation(config, sample, f"{sample.id}{name}", turns)
         counts["items_left_out"] += sum(map(len, rounds)) - (counts["turns_out"] - turns_before)
+    assert counts["items_in"] == counts["turns_out"] + counts["items_left_out"], "every item is a turn, or left out"
 
 
 def _conversations(form: SampleForm, rounds: Sequence[Sequence[QA]]) -> Iterator[tuple[str, list[Turn]]]:

@@ -62,10 +62,14 @@ def export(
     )
     if form is Form.llava:
         result = run(config, {"evolved": records}, out)
-        print(f"{result.metrics['rows_out']} rows in {result.files['conversations']}")
+        own = Counter({name: count for name, count in result.metrics.items() if name not in ("arm", "rows_out")})
+        print(f"{result.metrics['rows_out']} rows in {result.files['conversations']}{_named(own)}")
         return
-    changed: Counter[str] = Counter()  # rows of a foreign file, by what is not as it has them
-    rows = forms.conversation_rows(records, changed) if mixed else own_rows(config, records, {}, Counter())
+    counts: Counter[str] = Counter()  # of our records; of a foreign file's rows, by what is not as it has them
+    rows = forms.conversation_rows(records, counts) if mixed else own_rows(config, records, {}, counts)
     write = forms.to_llama_factory if form is Form.llama_factory else forms.to_ms_swift
-    named = "".join(f", {change} {count}" for change, count in sorted(changed.items()))
-    print(f"{write(rows, out)} rows in {out}{named}")
+    print(f"{write(rows, out)} rows in {out}{_named(counts)}")
+
+
+def _named(counts: Counter[str]) -> str:
+    return "".join(f", {name} {count}" for name, count in sorted(counts.items()))
