@@ -155,6 +155,13 @@ def test_mia_bench_reads_one_sentence_and_leaves_other_items_out(tmp_path):
     assert score_file("MIA-Bench", *paths, protocol="mmevol", judge=replay)["headline"]["value"] == pytest.approx(50)
 
 
+def test_a_judge_that_is_never_readable_gives_no_score_rather_than_0(tmp_path):
+    row = {"components": "['c']", "component_weight": "[4]", "component_type": "['mention']"}
+    paths = files(tmp_path, [row | {"index": n} for n in "12"], ["x", "y"], {"1": ["I like it"], "2": ["Sorry"]})
+    with pytest.raises(UserError, match="MIA-Bench: none of the judge's replies about 2 items could be read"):
+        score_file("MIA-Bench", *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")
+
+
 def test_ratings_of_llava_bench_and_mm_vet_follow_their_parsers(tmp_path):
     rows = [{"index": i, "category": "conv", "caption": "c", "gpt4_ans": "g"} for i in "12"]
     paths = files(tmp_path, rows, ["x", "y"], {"1": ["8 6\nwhy"], "2": ["8, 6"]})  # the second has three parts: -1, -1

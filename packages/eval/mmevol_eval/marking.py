@@ -12,6 +12,7 @@ from mmevol_eval.answering import Collected, collect, refuse_failures
 from mmevol_eval.benchmark import Graded
 from mmevol_eval.judges import Judges
 from mmevol_eval.protocol import Protocol
+from mmevol_eval.rows import check_scored
 from mmevol_eval.settings import EvaluateConfig
 from mmevol_eval.tasks import Task
 
@@ -76,6 +77,7 @@ class Own:
         name, judge = task.rules.name, self._judges.of(task)
         replies = {item.index: collected.answers[run, name, item.index].text for item in task.items}
         graded = task.rules.grade_all(task.items, replies, task.profile, judge)
+        check_scored(name, graded)
         made_by = Protocol(
             benchmark=name,
             version=task.rules.version,

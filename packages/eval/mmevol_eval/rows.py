@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Graded, Headline
 from mmevol_eval.bootstrap import Estimate, estimate, headline_for, minimum_detectable
 from mmevol_eval.headlines import Row
@@ -32,6 +33,19 @@ def ratings(verdict: Graded, run: str) -> Row:
     if "reference" not in verdict.detail:
         return {}
     return {f"{run}rating": verdict.detail["model"], f"{run}reference": verdict.detail["reference"]}
+
+
+def check_scored(benchmark: str, graded: Sequence[Graded]) -> None:
+    """A mean of nothing is no 0.
+
+    Raises:
+        UserError: the official tool leaves every item out, as where nothing that the judge said can be read.
+    """
+    if graded and all(verdict.score is None and verdict.method == "none" for verdict in graded):
+        raise UserError(
+            f"{benchmark}: none of the judge's replies about {len(graded)} items could be read, so there is no score; "
+            "see whether it follows the prompt, or is cut at its max_tokens"
+        )
 
 
 def of_headline(rows: Sequence[Row], benchmark: str, headline: str) -> list[Row]:

@@ -18,7 +18,7 @@ from mmevol_eval.grading.tsv import canonical
 from mmevol_eval.judge import ChatJudge, judge_from
 from mmevol_eval.predictions import Answer
 from mmevol_eval.protocol import Protocol, data_hash, default_rules
-from mmevol_eval.rows import error_bars, graded_row
+from mmevol_eval.rows import check_scored, error_bars, graded_row
 
 DRAWN = "an unreadable reply counts as the letter that MMEvol's copy draws (seed 2680, one worker), right or wrong"
 
@@ -88,6 +88,7 @@ def _referee(judge: str, out: Path, cache: Path | None) -> Iterator[Judge | None
 
 def result(benchmark: Benchmark, graded: Sequence[Graded], protocol: Protocol) -> dict[str, Any]:
     """What `mmevol score` writes, from graded items."""
+    check_scored(benchmark.name, graded)
     rules = without_fallback(protocol.rules)
     note = DRAWN if rules != protocol.rules else benchmark.notes
     headline, scores, items = benchmark.headline(rules), benchmark.scores(graded, rules), list(map(graded_row, graded))
