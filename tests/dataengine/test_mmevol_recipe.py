@@ -15,7 +15,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.sample import DIRECTIONS, QA, Box, Sample
 from mmevol_dataengine.ledger import Ledger
 from mmevol_dataengine.recipes import blind
-from mmevol_dataengine.recipes.mmevol import MMEvol, draw, evolve, supports
+from mmevol_dataengine.recipes.mmevol import MMEvol, draw, evolve, load, supports
 from mmevol_dataengine.recipes.personas import choose
 from mmevol_experiment.compose import compose_groups
 
@@ -323,3 +323,14 @@ def test_personas_are_a_function_of_record_and_round(tmp_path):
     assert drawn == [choose(tmp_path / "personas.txt", 0, f"s{number}", 1) for number in range(50)]
     with pytest.raises(UserError, match="personas"):
         choose(tmp_path / "absent.txt", 0, "s", 1)
+
+
+def test_the_estimate_reads_the_personas_and_counts_their_words(tmp_path):
+    item = QA(id="q", question="What?", answer="That")
+    sample = Sample(id="s", images=("a.png",), caption="A cup.", rounds=((item,),))
+    (tmp_path / "personas.txt").write_text("a sailor who has been to many harbours\n")
+    plain, _ = load(MMEvol(), sample, sees_image=True)
+    spoken, _ = load(MMEvol(personas=tmp_path / "personas.txt"), sample, sees_image=True)
+    assert spoken.prompt_tokens > plain.prompt_tokens
+    with pytest.raises(UserError, match=r"set recipe\.personas"):
+        load(MMEvol(personas=tmp_path / "absent.txt"), sample, sees_image=True)

@@ -159,8 +159,7 @@ def to_ms_swift(rows: Iterable[Row], out_dir: Path, name: str = "mmevol") -> int
 
 
 def _write(path: Path, shard: list[Sample]) -> None:
-    table = pa.Table.from_pylist(
-        [asdict(sample) for sample in shard], schema=SCHEMA
-    )  # defaults too: not ours alone read it
+    rows = [asdict(sample) for sample in shard]  # with defaults, which other readers do not know
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
     with replacing(path) as file:
         pq.write_table(table, file, compression="zstd")

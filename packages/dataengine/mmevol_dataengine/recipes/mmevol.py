@@ -109,7 +109,7 @@ async def _round(
     parents = {f"q{place}": item for place, item in enumerate(sample.latest, start=1)}
     if direction is None:
         return _failed(number, None, parents, "unsupported", "no direction suits the record")
-    persona = choose(recipe.personas, recipe.seed, sample.id, number) if recipe.personas else ""
+    persona = _persona(recipe, sample, number)
     basic = direction in recipe.basic
     prompt = evolve_prompt(sample, direction, parents, teacher.sees_image, persona=persona, basic=basic)
     try:
@@ -136,6 +136,10 @@ async def _round(
     )
 
 
+def _persona(recipe: MMEvol, sample: Sample, number: int) -> str:
+    return choose(recipe.personas, recipe.seed, sample.id, number) if recipe.personas else ""
+
+
 def _failed(number: int, direction: str | None, parents: dict[str, QA], reason: str, detail: str) -> Turn:
     """A round without a usable answer: every item that went into it failed by the same reason."""
     lost = tuple(Rejected(item=item, status="failed", reason=reason, written=False) for item in parents.values())
@@ -151,7 +155,8 @@ def load(recipe: MMEvol, sample: Sample, sees_image: bool) -> tuple[Load, Load]:
     if direction is None:
         return Load(), Load()
     items = {f"q{place}": item for place, item in enumerate(sample.latest, start=1)}
-    rewriting = evolve_prompt(sample, direction, items, sees_image, basic=direction in recipe.basic)
+    persona, basic = _persona(recipe, sample, 1), direction in recipe.basic
+    rewriting = evolve_prompt(sample, direction, items, sees_image, persona=persona, basic=basic)
     scoring = score_prompt(sample, {name: (item, item) for name, item in items.items()}, sees_image)
     pictures = recipe.rounds * len(sample.images) * sees_image
     blind_calls = recipe.rounds * len(items) * recipe.blind_test
