@@ -60,7 +60,8 @@ def assert_like_one_process(undisturbed, name, engine, kind):
     for mine, one in zip(losses(out), losses(alone), strict=True):
         assert mine == pytest.approx(one, rel=1e-5)  # sums in another order
     assert found.metrics["trainable"] == expected.metrics["trainable"]
-    assert found.metrics["rows_a_step"] == expected.metrics["rows_a_step"] == 4
+    assert found.metrics["rows_a_step"] == expected.metrics["rows_a_step"]
+    assert kind == "packed" or found.metrics["rows_a_step"] == 4
     with safe_open(found.files["checkpoint"] / "model.safetensors", "pt") as file:
         tower = [key for key in file.keys() if key.startswith("vision_tower.")]  # noqa: SIM118  # no mapping
     assert tower and all(key.startswith("vision_tower.vision_model.") for key in tower)  # the published names

@@ -140,7 +140,6 @@ PAPER = yaml.safe_load((Path(__file__).parents[2] / "conf" / "train" / "finetune
         ({"processes": 2}, {}, "finetune.accumulate=16, or engine.processes=8, or finetune.global_batch=32"),
         # 128 rows are no multiple of 3 x 4 rows
         ({"processes": 3}, {}, "set engine.processes=8, or finetune.global_batch=48"),
-        ({"processes": 16}, {"batching": "packed"}, "finetune.accumulate=2, or engine.processes=8"),
         ({"name": "single", "prefix": []}, {}, "finetune.accumulate=32, or finetune.global_batch=16"),
     ],
 )

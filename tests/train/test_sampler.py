@@ -40,6 +40,25 @@ def test_what_does_not_fill_a_step_is_left_out_and_counted(lengths, size, multip
     assert sum(map(len, found.batches)) + found.dropped == len(lengths)
 
 
+@given(lengths=LENGTHS, size=st.integers(1, 4), limit=st.integers(1, 8), stop=st.integers(1, 8))
+def test_every_row_of_every_pass_is_learned_dropped_or_not_reached(lengths, size, limit, stop):
+    found = plan(lengths, size, epochs=2, seed=0, max_batches=limit).first(stop)
+    assert sum(map(len, found.batches)) + found.dropped + found.unreached == 2 * len(lengths)
+
+
+# Sixty rows of ten tokens in packed rows of forty: four rows each. Two processes that accumulate twice make 16 a step.
+def test_rows_of_a_packed_step_are_counted_and_held_against_the_global_batch():
+    found = plan(np.full(60, 10), 16, epochs=1, seed=0, pack_length=40)
+    assert found.rows_a_step("finetune", 2, 2, None) == found.rows_a_step("finetune", 2, 2, 16) == 16
+    assert found.rows_a_step("finetune", 2, 2, 14) == 16  # no other number of packed rows comes nearer
+    with pytest.raises(UserError, match=r"2 accumulated x 4.0 rows in a packed row = 16 rows a step, not .*=32"):
+        found.rows_a_step("finetune", 2, 2, 32)
+    with pytest.raises(UserError, match=r"set finetune.accumulate=4, or finetune.global_batch=null"):
+        found.rows_a_step("finetune", 2, 2, 32)
+    with pytest.raises(UserError, match="set a smaller pack_length"):
+        found.rows_a_step("finetune", 1, 2, 1)
+
+
 def test_padding_stays_below_eight_percent_on_a_wide_mix_of_lengths():
     lengths = np.random.default_rng(0).lognormal(5, 0.6, 5000).astype(np.int64) + 20
     found = plan(lengths, 16, epochs=1, seed=0)

@@ -99,6 +99,35 @@ def test_bad_rows_are_counted_and_named_and_too_many_stop_the_stage(base, tmp_pa
     assert sorted(rows["eliminated"].values()) == [1, 1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_rows_that_the_last_step_does_not_reach_are_counted(base, tmp_path):
+    stopped = tune(base[1], max_steps=3, epochs=1, stop_at_step=2)
+    found = finetune.run(stopped, inputs(base), folder(tmp_path, "out")).metrics
+    assert (found["rows"]["kept"], found["train_samples"], found["rows_not_reached"]) == (24, 8, 16)
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_rows_of_a_step_are_those_that_packed_rows_really_hold(base, tmp_path):
+    packed = tune(base[1], epochs=1, batch_size=16, batching="packed", pack_length=400, max_length=400)
+    found = finetune.run(packed, inputs(base), folder(tmp_path, "out")).metrics
+    samples = [row["samples"] for row in read_jsonl(tmp_path / "out" / "metrics.jsonl")]
+    assert sum(samples) == 24 and found["rows_a_step"] == round(24 / len(samples), 1)
+    with pytest.raises(UserError, match=r"rows a step, not global_batch=16; set finetune.accumulate=\d, or"):
+        finetune.run(packed.model_copy(update={"global_batch": 16}), inputs(base), folder(tmp_path, "refused"))
+
+
+@pytest.mark.parametrize("base", ["qwen2"], indirect=True)
+def test_refused_rows_are_listed_when_they_are_too_many_and_the_list_goes_when_there_are_none(base, tmp_path):
+    rows = json.loads(base[3].read_text())
+    (tmp_path / "rows.json").write_text(json.dumps([*rows, {"id": "x", "conversations": []}]))
+    out = folder(tmp_path, "out")
+    with pytest.raises(UserError, match="1 of 25 rows refused"):
+        finetune.run(tune(base[1], max_bad_share=0), inputs(base, conversations=tmp_path / "rows.json"), out)
+    assert [row["row"] for row in read_jsonl(out / "refused.jsonl")] == [24]
+    finetune.run(tune(base[1], max_steps=1, max_bad_share=0), inputs(base), out)
+    assert not (out / "refused.jsonl").exists()
+
+
 def test_a_mended_picture_is_trained_on_by_the_same_call(base, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(base[4], images)

@@ -40,11 +40,16 @@ def _stage(stage: str, values: Any, gpus: int) -> Iterator[str]:
     ranks = (gpus if config.engine.processes is None else config.engine.processes) * config.engine.nodes
     ranks = 1 if config.engine.name == "single" else ranks
     most, views = largest_picture(config.backbone)
-    room = config.pack_length if config.batching == "packed" else config.max_length
-    if most >= room:
+    packed = config.batching == "packed"
+    if packed and config.max_length > config.pack_length:
         raise UserError(
-            f"{stage}: a picture takes up to {most} tokens, more than the {room} of a row; raise max_length"
+            f"{stage}: max_length={config.max_length} takes rows that do not fit into pack_length={config.pack_length}"
+            f"; set {stage}.pack_length={config.max_length}, or {stage}.max_length={config.pack_length}"
         )
+    room = min(config.max_length, config.pack_length) if packed else config.max_length
+    if most >= room:
+        ways = "max_length and pack_length" if packed else "max_length"
+        raise UserError(f"{stage}: a picture takes up to {most} tokens, more than the {room} of a row; raise {ways}")
     parts = (language.parameters, tower.parameters, projector(language, tower))
     yield (
         f"{stage}: {sum(parts):,} parameters ({parts[0]:,} language model, {parts[1]:,} tower, {parts[2]:,} projector)"
@@ -66,7 +71,11 @@ def rows_a_step(stage: str, config: Any, ranks: int) -> str:
     """The global batch as the product it is, beside the paper's."""
     if config.batching == "packed":
         tokens = config.pack_length * config.accumulate * ranks
-        return f"{ranks} GPUs x {config.accumulate} packed rows of {config.pack_length:,} = {tokens:,} tokens a step"
+        wanted = f"{config.global_batch} rows on average" if config.global_batch else "as many rows as fit"
+        return (
+            f"{ranks} GPUs x {config.accumulate} packed rows of {config.pack_length:,} = {tokens:,} tokens a step; "
+            f"{wanted}, counted when the rows are read"
+        )
     rows = global_batch(config, ranks)
     paper = PAPER_ROWS[stage]
     same = "as the paper" if rows == paper else f"the paper: {paper}"

@@ -188,13 +188,15 @@ def every_key(config: Config) -> dict[str, Any]:
 
 
 def rows_a_step(stage: str, config: TrainConfig, ranks: int) -> int:
-    """Rows of an optimizer step: per device x accumulation x ranks. A packed row stands for `batch_size` rows.
+    """Rows of an optimizer step: per device x accumulation x ranks.
+
+    Packed rows hold what fits, so that only the plan of a run knows; `sampler.Plan.rows_a_step` then asserts it.
 
     Raises:
         UserError: when they are not `global_batch`, with the values that would make it.
     """
     rows, wanted = config.batch_size * config.accumulate * ranks, config.global_batch
-    if wanted is None or rows == wanted:
+    if wanted is None or rows == wanted or config.batching == "packed":
         return rows
     ways = [f"{stage}.global_batch={rows} if that is meant"]
     nodes = config.engine.nodes

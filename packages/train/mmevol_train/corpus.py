@@ -162,11 +162,13 @@ class Corpus:
         return {"in": self.rows_in, "kept": len(self.rows), "eliminated": dict(self.refused), "failed": {}}
 
     def list_refused(self, path: Path) -> None:
-        """Write every row that is not trained on, one a line, in the order of the file; nothing when there is none."""
+        """Write every row that is not trained on, one a line, in the order of the file; no file when there is none."""
         found = sorted((row, reason) for reason, rows in self.examples.items() for row in rows)
         assert len(found) == self.refused.total()
         if found:
             write_jsonl(path, ({"row": row, "reason": reason} for row, reason in found))
+        else:
+            path.unlink(missing_ok=True)  # of an earlier run
 
 
 def to_batch(rows: Sequence[Row]) -> pa.RecordBatch:

@@ -30,14 +30,14 @@ CORPUS_VERSION = 4  # raise when rows are made in another way
 
 def read_corpus(
     path: Path, images: Path, reading: Reading, max_bad_share: float, cache: Path | None = None, workers: int = 0,
-    *, begun: bool = False,
+    *, begun: bool = False, refused: Path | None = None,
 ) -> Corpus:  # fmt: skip
     """Tokenise a LLaVA JSON file; pictures are only asked for their size.
 
     With `cache`, a folder, the rows are kept there as an Arrow file named by the digest of everything they depend on
     (file, image root, tokenizer, template, geometry), and mapped when it is there already. `workers` processes share
     the work of writing it. Rows whose picture was missing may have one by now, so that a file that lists such rows is
-    written again, unless a run has `begun` on it.
+    written again, unless a run has `begun` on it. All rows that are not taken are listed in the file `refused`.
 
     Raises:
         UserError: when the file holds no list, or more than `max_bad_share` of its rows are refused.
@@ -51,6 +51,8 @@ def read_corpus(
         corpus = read(file)
     if not corpus.rows_in:
         raise UserError(f"{path} must hold a non-empty JSON list of rows with `conversations`")
+    if refused is not None:
+        corpus.list_refused(refused)
     _refuse_too_many(path, corpus, max_bad_share)
     return corpus
 
@@ -95,7 +97,10 @@ class Conversations(Dataset[dict[str, Any]]):
 
     def __init__(self, corpus: Corpus, images: Path, reading: Reading, cache_mb: int = 0) -> None:
         self._rows, self._images, self._reading = corpus.rows, images, reading
-        self._slot = int(reading.tokenizer.token_to_id(IMAGE) or 0)
+        slot = reading.tokenizer.token_to_id(IMAGE)
+        if slot is None:  # any other id would be a word of the text
+            raise UserError(f"the tokenizer has no token {IMAGE}; train from a checkpoint that `mmevol` has built")
+        self._slot = int(slot)
         self._cache: dict[str, Views] = {}
         self._room = cache_mb * 2**20
 

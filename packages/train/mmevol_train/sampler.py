@@ -7,7 +7,7 @@ another arm's number of tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,33 @@ class Plan:
 
     batches: list[list[int]]
     dropped: int  # rows left out so that every rank and step has its full share
+    unreached: int = 0  # rows that would have come after the last step allowed
 
     def total(self, values: NDArray[np.int64]) -> int:
         """Sum of a per-row number over all batches."""
         return int(sum(int(values[batch].sum()) for batch in self.batches))
+
+    def first(self, count: int) -> Plan:
+        """The first `count` batches; rows of the others are not reached."""
+        unreached = sum(map(len, self.batches[count:]))
+        return replace(self, batches=self.batches[:count], unreached=self.unreached + unreached)
+
+    def rows_a_step(self, stage: str, accumulate: int, ranks: int, wanted: int | None) -> float:
+        """Rows of an optimizer step on average, where a micro-batch is a packed row and holds what fits.
+
+        Raises:
+            UserError: when another number of accumulated packed rows would come nearer to the `wanted` rows.
+        """
+        packed = sum(map(len, self.batches)) / len(self.batches)
+        each = packed * ranks
+        rows = each * accumulate
+        if wanted is None or abs(rows - wanted) <= 0.6 * each:  # whole numbers of packed rows come within a half
+            return rows
+        way = f"{stage}.accumulate={round(wanted / each)}" if wanted > each / 2 else "a smaller pack_length"
+        raise UserError(
+            f"{stage}: {ranks} processes x {accumulate} accumulated x {packed:.1f} rows in a packed row = {rows:.0f} "
+            f"rows a step, not global_batch={wanted}; set {way}, or {stage}.global_batch=null"
+        )
 
 
 def epoch(lengths: NDArray[np.int64], batch_size: int, seed: tuple[int, int]) -> list[list[int]]:
@@ -86,14 +109,18 @@ def plan(
             batches.append(batch)
             seen += size
         number += 1
+    found = Plan(batches, 0)
     if max_batches is not None:
-        batches = batches[:max_batches]
-    whole = len(batches) - len(batches) % multiple if multiple > 1 else len(batches)
+        found = found.first(max_batches)
+    whole = len(found.batches) - len(found.batches) % multiple
     if not whole:
         raise UserError(
             f"{len(lengths)} rows are too few for one step of {multiple} micro-batches of {batch_size} rows"
         )
-    return Plan(batches[:whole], sum(map(len, batches[whole:])))
+    found = replace(found, batches=found.batches[:whole], dropped=sum(map(len, found.batches[whole:])))
+    learned = sum(map(len, found.batches))
+    assert tokens is not None or learned + found.dropped + found.unreached == epochs * len(lengths)
+    return found
 
 
 class Listed:

@@ -53,14 +53,12 @@ def train(
     started = time.monotonic()
     prepare_process(config)
     reading = reading_of(config, stage, processor)
-    corpus = _corpus(data, images, reading, config, out_dir)
-    if rank() == 0:
-        corpus.list_refused(out_dir / "refused.jsonl")
+    corpus = _corpus(data, images, reading, config, out_dir, out_dir / "refused.jsonl")
     order = make_plan(config, corpus, _tokens(match, images, reading, config, out_dir))
     model = adapted(prepared(model, config), config)
     groups = freeze(model, config)
     learns = [group.row() for group in groups]  # counted before an engine cuts them into shards
-    rows_each = rows_a_step(stage, config, world_size())
+    rows_each = _rows_a_step(stage, config, order)
     _announce(learns, config, rows_each)
     order, steps, planned = _until(order, config)
     work = out_dir / "training"
@@ -104,7 +102,7 @@ def _learned(order: Plan, steps: int, corpus: Corpus, config: TrainConfig, out_d
         "train_samples": sum(map(len, order.batches)), "train_tokens": order.total(corpus.lengths),
         "supervised_tokens": order.total(corpus.supervised), "steps": steps,
         "final_loss": losses[-1]["loss"] if losses else None,
-        "rows": accounting(corpus, config), "rows_dropped_at_end": order.dropped,
+        "rows": accounting(corpus, config), "rows_dropped_at_end": order.dropped, "rows_not_reached": order.unreached,
     }  # fmt: skip
 
 
@@ -113,14 +111,24 @@ def _multiple(config: TrainConfig) -> int:
     return config.accumulate * world_size()
 
 
-def _announce(learns: list[dict[str, Any]], config: TrainConfig, rows: int) -> None:
+def _rows_a_step(stage: str, config: TrainConfig, order: Plan) -> float:
+    """Rows of a step, as asserted; of packed rows the mean over the plan."""
+    if config.batching == "padded":
+        return rows_a_step(stage, config, world_size())
+    return round(order.rows_a_step(stage, config.accumulate, world_size(), config.global_batch), 1)
+
+
+def _announce(learns: list[dict[str, Any]], config: TrainConfig, rows: float) -> None:
     """What learns, and from how many rows a step."""
     if rank() != 0:
         return
     for row in learns:
         log.info("%(part)s: %(parameters)d parameters learn at %(lr).3g", row)
-    shape = (config.batch_size, config.accumulate, world_size())
-    log.info("%d rows a step: %d in a micro-batch x %d accumulated x %d processes", rows, *shape)
+    ways = config.accumulate, world_size()
+    if config.batching == "packed":
+        log.info("%.1f rows a step on average: a packed row x %d accumulated x %d processes", rows, *ways)
+        return
+    log.info("%d rows a step: %d in a micro-batch x %d accumulated x %d processes", rows, config.batch_size, *ways)
 
 
 def _until(order: Plan, config: TrainConfig) -> tuple[Plan, int, int]:
@@ -128,7 +136,7 @@ def _until(order: Plan, config: TrainConfig) -> tuple[Plan, int, int]:
     multiple = _multiple(config)
     planned = len(order.batches) // multiple
     steps = min(planned, config.stop_at_step or planned)
-    return replace(order, batches=order.batches[: steps * multiple]), steps, planned
+    return order.first(steps * multiple), steps, planned
 
 
 @contextmanager
@@ -216,14 +224,18 @@ def accounting(corpus: Corpus, config: TrainConfig) -> dict[str, Any]:
     return found
 
 
-def _corpus(data: Path, images: Path, reading: Reading, config: TrainConfig, out_dir: Path) -> Corpus:
-    """The rows of a file: the first process writes them, the others map what it wrote."""
+def _corpus(
+    data: Path, images: Path, reading: Reading, config: TrainConfig, out_dir: Path, refused: Path | None = None
+) -> Corpus:
+    """The rows of a file: the first process writes them and those `refused`, the others map what it wrote."""
     if rank():
         wait()
     writers = config.workers * world_size()  # the others wait for the first, so their share of the machine is free
     work = out_dir / "training"
     begun = bool(rank() or checkpoint.kept(work))
-    corpus = read_corpus(data, images, reading, config.max_bad_share, work / "rows", writers, begun=begun)
+    mine = None if rank() else refused
+    share = config.max_bad_share
+    corpus = read_corpus(data, images, reading, share, work / "rows", writers, begun=begun, refused=mine)
     if not rank():
         wait()
     return corpus
