@@ -11,7 +11,7 @@ from mmevol_core.files import read_json
 from mmevol_eval.benchmark import Headline
 from mmevol_eval.bootstrap import headline_of
 from mmevol_eval.headlines import Row
-from mmevol_eval.rows import agrees, of_headline
+from mmevol_eval.rows import affordable, agrees, of_headline
 from mmevol_eval.statistics import compare
 
 RESULT = {"benchmark", "headline", "protocol", "items"}
@@ -40,7 +40,9 @@ def compare_scores(a: Path, b: Path) -> dict[str, Any]:
             f"other{more}"
         )
     name = first["benchmark"]
-    found = compare({name: _rows(first, a)}, {name: _rows(second, b)}, names=(str(a), str(b)))[0].as_dict()
+    rows_a, rows_b = _rows(first, a), _rows(second, b)
+    resamples = affordable(rows_a)
+    found = compare({name: rows_a}, {name: rows_b}, names=(str(a), str(b)), resamples=resamples)[0].as_dict()
     del found["measure"]
     headline = first["headline"]
     values = {"score_a": headline["value"], "score_b": second["headline"]["value"], "unit": headline["unit"]}

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmevol_core.errors import UserError
 from mmevol_eval.benchmark import Graded, Headline
-from mmevol_eval.bootstrap import Estimate, estimate, headline_for, minimum_detectable
+from mmevol_eval.bootstrap import RESAMPLES, Estimate, estimate, headline_for, minimum_detectable
 from mmevol_eval.headlines import Row
 
 
@@ -59,6 +59,11 @@ def agrees(headline: Headline, scores: Mapping[str, float], rows: Sequence[Row],
     return abs(percent * scale - scores[headline.name]) <= headline_for(rows).rounding * max(scale, 1)
 
 
+def affordable(rows: Sequence[Row]) -> int:
+    """Resamples that fit in memory: all up to 10,000 clusters, for VQAv2's 40,000 a quarter, at least 400."""
+    return min(RESAMPLES, max(400, 10_000 * RESAMPLES // len({row["cluster"] for row in rows})))
+
+
 def detectable(found: Estimate) -> float | None:
     """Smallest true difference (percent) to another model that four of five runs of this size would show; None: none.
 
@@ -73,7 +78,7 @@ def error_bars(benchmark: str, headline: Headline, scores: Mapping[str, float], 
         return {"ci95": None, "mde": None}
     headline, scale = headline.within(scores), headline.maximum / 100
     rows = of_headline(rows, benchmark, headline.name)
-    found = estimate(rows)
+    found = estimate(rows, resamples=affordable(rows))
     if not agrees(headline, scores, rows, found.value):
         return {"ci95": None, "mde": None}
     smallest = detectable(found)
