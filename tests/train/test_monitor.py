@@ -12,7 +12,14 @@ from transformers import CLIPVisionConfig, LlavaNextConfig, LlavaNextForConditio
 from mmevol_core.errors import UserError
 from mmevol_train.config import FinetuneConfig, PretrainConfig
 from mmevol_train.corpus import Picture, Refused, Row, in_memory, to_batch
-from mmevol_train.flops import language_forward, peak_flops, projector_forward, step_flops, vision_forward
+from mmevol_train.flops import (
+    adapter_forward,
+    language_forward,
+    peak_flops,
+    projector_forward,
+    step_flops,
+    vision_forward,
+)
 from mmevol_train.monitor import ENOUGH, Meter
 from mmevol_train.parts import BackboneConfig
 
@@ -135,6 +142,15 @@ def test_backward_costs_by_what_learns():
     assert step_flops(SHAPE, [10], 2, tune(), 4) == pytest.approx(3 * (language + vision + projector))
     pretraining = PretrainConfig(backbone=PARTS, batch_size=1)
     assert step_flops(SHAPE, [10], 2, pretraining, 4) == pytest.approx(2 * language + vision + 3 * projector)
+
+
+# Rank 4 on q (32 + 32), k (32 + 16) and down (64 + 32) of 3 layers, 10 tokens: 2 x 10 x 3 x 4 x 208 = 49,920.
+def test_adapters_cost_what_they_are_and_their_frozen_matrices_no_gradient_of_weights():
+    adapted = tune(lora={"rank": 4, "targets": ["q_proj", "k_proj", "down_proj"]})
+    language = language_forward(TEXT, [10], 4)
+    rest = vision_forward(VISION, 2) + projector_forward(SHAPE, 2)
+    assert step_flops(SHAPE, [10], 2, adapted, 4) == pytest.approx(2 * language + 3 * 49_920 + 3 * rest)
+    assert adapter_forward(TEXT, 10, 4, ["v_proj", "o_proj", "gate_proj", "up_proj"]) == 2 * 10 * 3 * 4 * 304
 
 
 def test_the_peak_is_known_by_the_name_of_the_gpu():

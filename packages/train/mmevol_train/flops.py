@@ -9,6 +9,7 @@ up, not multiplied; the head counts for supervised tokens only), L layers of wid
 
 Backward costs as much again for the gradients of activations, and as much again for those of weights that learn:
 a learning part counts 3 x forward, a frozen part behind a learning one 2 x, a frozen part before all learning ones 1 x.
+Adapters learn, the matrices that they adapt do not: 2 x these and 3 x those, 2 r (in + out) a token and matrix.
 Work done twice (gradient checkpointing) and padding do not count: MFU = counted / (seconds x peak), PaLM's definition
 (arXiv 2204.02311, appendix B).
 """
@@ -54,6 +55,19 @@ def language_forward(config: Any, segments: Iterable[int], supervised: int | Non
     return float(2 * weights * tokens + attention + head)
 
 
+def adapter_forward(config: Any, tokens: int, rank: int, targets: Iterable[str]) -> float:
+    """Forward operations of low-rank adapters on the linear layers of those names, one of each in every layer."""
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    hidden, wide, inner = config.hidden_size, heads * size, config.intermediate_size
+    shared = (getattr(config, "num_key_value_heads", None) or heads) * size
+    ends = {
+        "q_proj": hidden + wide, "k_proj": hidden + shared, "v_proj": hidden + shared, "o_proj": wide + hidden,
+        "gate_proj": hidden + inner, "up_proj": hidden + inner, "down_proj": inner + hidden,
+    }  # fmt: skip
+    return float(2 * tokens * config.num_hidden_layers * rank * sum(ends.get(name, 0) for name in targets))
+
+
 def vision_forward(config: Any, views: int) -> float:
     """Forward operations of a CLIP tower on `views` tiles, up to the layer before the last."""
     places = (config.image_size // config.patch_size) ** 2 + 1
@@ -73,13 +87,15 @@ def projector_forward(config: Any, views: int) -> float:
 def step_flops(config: Any, segments: Iterable[int], views: int, trained: Any, supervised: int | None = None) -> float:
     """Operations of one step, forward and backward, of a LLaVA-NeXT `config`.
 
-    `trained` has train_vision, train_projector and train_language_model. `supervised` tokens reach the head.
+    `trained` has train_vision, train_projector, train_language_model and lora. `supervised` tokens reach the head.
     """
-    vision, projector = trained.train_vision, trained.train_projector
-    language = 3 if trained.train_language_model else 2 if vision or projector else 1
+    vision, projector, lora, lengths = trained.train_vision, trained.train_projector, trained.lora, list(segments)
+    language = 3 if trained.train_language_model and lora is None else 2 if vision or projector or lora else 1
+    adapters = adapter_forward(config.text_config, sum(lengths), lora.rank, lora.targets) if lora else 0.0
     between = 3 if projector else 2 if vision else 1
     return (
-        language * language_forward(config.text_config, segments, supervised)
+        language * language_forward(config.text_config, lengths, supervised)
+        + 3 * adapters
         + (3 if vision else 1) * vision_forward(config.vision_config, views)
         + between * projector_forward(config, views)
     )

@@ -100,7 +100,7 @@ class Meter:
         """Take the losses of steps that an earlier start has logged as the usual ones, as if it had gone on."""
         for line in lines:
             if None not in (line["loss"], line["grad_norm"]):  # JSON has no other word for what is no number
-                self._problem(line["step"], line["loss"], line["grad_norm"])
+                self._take(line["step"], line["loss"], line["grad_norm"])
 
     def judge(self, step: int, loss: float, grad_norm: float) -> None:
         """Stop, or warn, when loss or gradient is no number or the loss jumps; the samples of the step are named.
@@ -108,7 +108,7 @@ class Meter:
         Raises:
             UserError: with `on_divergence: stop`.
         """
-        problem = self._problem(step, loss, grad_norm)
+        problem = self._take(step, loss, grad_norm)
         if not problem:
             return
         message = f"{problem}; {self._whose()}"
@@ -116,8 +116,8 @@ class Meter:
             raise UserError(f"{message}. Look at them, lower the rate, or set on_divergence=warn", status=3)
         log.warning(message)
 
-    def _problem(self, step: int, loss: float, grad_norm: float) -> str:
-        """Why a step cannot be believed, or an empty text; then its loss is one of the usual."""
+    def _take(self, step: int, loss: float, grad_norm: float) -> str:
+        """Add a step's loss to the usual ones, or say why it cannot be believed; an empty text when it can."""
         usual = median(self._losses) if len(self._losses) >= ENOUGH else math.inf
         factor = self._config.spike_factor
         if not math.isfinite(loss):
