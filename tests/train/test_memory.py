@@ -18,7 +18,7 @@ from transformers import (
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_experiment.compose import compose
-from mmevol_experiment.training_plan import PAPER_ROWS, global_batch
+from mmevol_experiment.training_plan import PAPER_ROWS, global_batch, rows_a_step, stage_lines
 from mmevol_train.backbone import build
 from mmevol_train.config import FinetuneConfig, PretrainConfig
 from mmevol_train.memory import largest_picture, need
@@ -153,6 +153,18 @@ def test_what_is_offloaded_is_in_host_memory(changes, expected):
 def test_the_largest_picture_fills_its_grid():
     # 672x672: 576 + 48 rows of 48 patches and a newline = 2928 tokens, 5 views
     assert largest_picture(stage("finetune").backbone) == (2928, 5)
+
+
+def test_plan_counts_packed_rows_in_tokens_and_refuses_rows_that_no_packed_row_holds():
+    packed = stage("finetune", "finetune.batching=packed", "finetune.pack_length=8192")
+    assert rows_a_step("finetune", packed, 8) == (
+        "8 GPUs x 4 packed rows of 8,192 = 262,144 tokens a step; 128 rows on average, counted when the rows are read"
+    )
+    longer = {**packed.model_dump(), "max_length": 9000}
+    with pytest.raises(UserError, match=r"max_length=9000 takes rows .* set finetune.pack_length=9000"):
+        list(stage_lines("finetune", longer, 8))
+    with pytest.raises(UserError, match="raise max_length and pack_length"):
+        list(stage_lines("finetune", {**longer, "max_length": 2048, "pack_length": 2048}, 8))
 
 
 def test_sizes_that_do_not_fit_are_named():

@@ -26,11 +26,12 @@ def training_lines(experiment: Experiment) -> list[str]:
     found = []
     for stage in ("pretrain", "finetune"):
         if stage in pending:
-            found += list(_stage(stage, pending[stage].node.config, experiment.config.requires.gpus))
+            found += list(stage_lines(stage, pending[stage].node.config, experiment.config.requires.gpus))
     return found
 
 
-def _stage(stage: str, values: Any, gpus: int) -> Iterator[str]:
+def stage_lines(stage: str, values: Any, gpus: int) -> Iterator[str]:
+    """Lines about one stage, whose configuration are `values`, on so many GPUs."""
     from mmevol_train.config import FinetuneConfig, PretrainConfig
     from mmevol_train.memory import largest_picture, need
     from mmevol_train.shapes import projector, shapes
