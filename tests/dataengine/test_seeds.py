@@ -364,6 +364,15 @@ def test_pictures_inside_tables_become_files_once_and_rows_name_them(tmp_path, f
     assert third.images == ()
 
 
+def test_parquet_behind_a_linked_folder_is_read(tmp_path):
+    record = Sample(id="s", images=(), rounds=((QA(id="q", question="What?", answer="That"),),))
+    to_parquet([record], tmp_path / "elsewhere")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "linked").symlink_to("../elsewhere")
+    (row,) = read_table(tmp_path / "set", None)
+    assert isinstance(row, Sample) and row.latest[0].answer == "That"
+
+
 def test_our_own_parquet_is_read_back_as_seed(tmp_path):
     root = image_root(tmp_path / "images")
     (sample,) = read_mmevol(written(tmp_path / "s.json", [row()]))

@@ -252,6 +252,11 @@ def test_an_edited_file_in_a_folder_is_another_input(tmp_path, monkeypatch):
     seen = [external_files(whole), external_files(single)]
     (vqa / "questions.json").write_text("{ }")
     assert external_files(whole) != seen[0] and external_files(single) != seen[1]
+    seen = [external_files(whole), external_files(single)]
+    (vqa / "data" / "test").mkdir(parents=True)
+    (vqa / "data" / "test" / "mini.json").write_text("[]")
+    assert external_files(whole) != seen[0] and external_files(single) != seen[1]
+    seen = [external_files(whole), external_files(single)]
     (tmp_path / "benchmarks" / "POPE.tsv").write_text("index\n1\n")
     assert external_files(whole)["benchmarks"][1] != seen[0]["benchmarks"][1]
     assert external_files({"name": "benchmarks"}) == {}

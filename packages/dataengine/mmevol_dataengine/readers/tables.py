@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmevol_core.errors import UserError
-from mmevol_core.files import read_json, replacing
+from mmevol_core.files import files_below, read_json, replacing
 
 BATCH = 64  # rows in memory at once; each may hold pictures
 EMBEDDED = "embedded"  # folder below the image root
@@ -47,7 +47,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
                 for whole in pa.ipc.open_stream(source):
                     yield from (whole.slice(start, BATCH) for start in range(0, whole.num_rows, BATCH))
         return
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    files = [path] if path.is_file() else sorted(one for one in files_below(path) if one.suffix == ".parquet")
     if not files:
         raise UserError(f"no Parquet file at {path}; give a .parquet file, a folder of them, or a saved data set")
     for file in files:
