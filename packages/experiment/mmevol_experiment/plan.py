@@ -32,11 +32,8 @@ _GATE = "benchmarks"  # key of the folder that the contamination gate reads whol
 _SUITE = "official benchmarks"  # stands for the key of benchmarks' files, which may have their pictures beside them
 _DATA = {".json", ".jsonl", ".tsv", ".csv", ".parquet", ".yaml", ".txt", ".safetensors", ".bin", ".model", ".jinja"}
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
-_DEEP = {
-    _TREE: (".parquet",),
-    _GATE: ("",),
-    _SUITE: (*_PICTURES, *_DATA),
-}  # ends of names that count at any depth, by key
+# Ends of names that count at any depth, by key.
+_DEEP = {_TREE: (".parquet",), _GATE: ("",), _SUITE: (*_PICTURES, *_DATA)}
 _NAMES_FOLDER = {"path", *_DEEP}  # keys whose values are paths also when they look like words
 MOST_ENTRIES = 1000  # a folder within a folder that has more is one of pictures and not looked into
 
@@ -126,7 +123,7 @@ def external_files(config: Any, key: str = "") -> dict[str, Any]:
 
     Of a folder, those of its data files count, and of the data files one folder further down: benchmarks, weights. Of
     Parquet seeds it is every such file of the tree, as their reader takes them; of a contamination gate's benchmarks
-    every file of whatever kind, pictures too; of benchmarks that are asked their data and pictures, which change answers.
+    every file of whatever kind, pictures too; of benchmarks that are asked their data and pictures.
     `standin:NAME` names weights that ship with the package: their fingerprint counts.
 
     Args:
