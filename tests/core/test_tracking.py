@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mmevol_core.config import fit
-from mmevol_core.tracking import FILE_NAME, Tracker, TrackingConfig
+from mmevol_core.tracking import FILE_NAME, WANDB_ID, Tracker, TrackingConfig
 
 CONF = Path(__file__).parents[2] / "conf"
 OFF = TrackingConfig(wandb="off")
@@ -63,6 +63,18 @@ def test_the_offline_mode_writes_a_run_that_can_be_uploaded_later(tmp_path):
     tracker.finish()
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert lines(tmp_path) == [{"step": 1, "loss": 2.5}]
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_has_its_id_in_wandb_too_and_a_new_one_another(tmp_path):
+    found = []
+    for step in (1, 3, 1):  # a start, one that goes on after step 2, and one that starts over
+        tracker = Tracker(TrackingConfig(wandb="offline"), tmp_path, "run", resume_step=step)
+        tracker.log(step, {"loss": 2.5})
+        tracker.finish()
+        found.append((tmp_path / WANDB_ID).read_text())
+        assert list(tmp_path.glob(f"wandb/offline-run-*-{found[-1]}/run-{found[-1]}.wandb"))
+    assert found[0] == found[1] != found[2]
 
 
 @pytest.mark.parametrize("name", ["none", "offline", "wandb"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from types import ModuleType
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_jsonl, replacing
 
 FILE_NAME = "metrics.jsonl"
+WANDB_ID = "wandb_id.txt"
 
 
 class TrackingConfig(Config):
@@ -25,7 +27,10 @@ class TrackingConfig(Config):
 
 
 class Tracker:
-    """Logs values of a run. After a crash, `resume_step` drops the lines at or after the step that is done again."""
+    """Logs values of a run.
+
+    After a crash, `resume_step` drops the lines at or after the step that is done again; above 1 W&B's run goes on.
+    """
 
     def __init__(
         self,
@@ -42,7 +47,13 @@ class Tracker:
         self._file = self.path.open("ab")
         self._run: Any = None
         if config.wandb != "off":
+            file = out_dir / WANDB_ID
+            begun = (resume_step or 0) > 1 and file.is_file()
+            identity = file.read_text(encoding="utf-8").strip() if begun else token_hex(8)
+            file.write_text(identity, encoding="utf-8")
             self._run = _wandb().init(
+                id=identity,
+                resume="allow" if begun and config.wandb == "online" else None,  # offline files of one id are one run
                 project=config.project,
                 entity=config.entity,
                 name=name,
