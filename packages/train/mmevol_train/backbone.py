@@ -113,9 +113,9 @@ def _join(
 def _same_on_text(model: Any, language: Any, tokenizer: Any, config: BackboneConfig) -> None:
     """Refuse a language model that does more to its logits than LLaVA-NeXT will (Cohere, Granite scale them)."""
     ids = torch.tensor([tokenizer(SENTENCE).input_ids])
-    model.set_attn_implementation("eager")  # FlashAttention does not run where models are built
+    language.set_attn_implementation("eager")  # FlashAttention does not run where models are built
     own, joined = (one.eval()(input_ids=ids, use_cache=False).logits.float() for one in (language, model))
-    model.set_attn_implementation(config.attention)
+    language.set_attn_implementation(config.attention)
     if float((own - joined).abs().max()) > SAME * float(own.abs().max()):
         raise UserError(
             f"backbone {config.name}: {type(language).__name__} changes its logits after `lm_head`, which LLaVA-NeXT "
