@@ -31,7 +31,7 @@ def same(one, other):
         assert (left.number, left.pictures, left.length) == (right.number, right.pictures, right.length)
         assert np.array_equal(left.ids, right.ids) and np.array_equal(left.supervised, right.supervised)
     assert one.accounting() == other.accounting()
-    assert one.examples == other.examples
+    assert one.numbers == other.numbers
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_mapped_file_holds_the_same_rows_as_memory_in_batches_of_any_size(mixe
     plain = read_corpus(*mixed, reading, 0.5)
     assert plain.accounting()["in"] == 27
     assert plain.accounting()["kept"] == 25
-    assert plain.examples == {"image not found": [5], "needs a non-empty list `conversations`": [20]}
+    assert plain.numbers == {"image not found": [5], "needs a non-empty list `conversations`": [20]}
     for size in (1, 4, 27, 1000):
         monkeypatch.setattr(dataset, "BATCH_ROWS", size)
         same(read_corpus(*mixed, reading, 0.5, tmp_path / str(size)), plain)

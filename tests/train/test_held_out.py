@@ -12,7 +12,7 @@ from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl
 from mmevol_experiment.__main__ import app
 from mmevol_train import finetune
-from mmevol_train.checkpoint import best, fingerprint, keep, kept, load, mark_complete
+from mmevol_train.checkpoint import best, fingerprint, kept, load, mark_complete, prune
 from mmevol_train.collate import Collator
 from mmevol_train.config import FinetuneConfig
 from mmevol_train.dataset import Conversations, read_corpus
@@ -25,7 +25,7 @@ from mmevol_train.training import make_plan, reading_of
 
 PARTS = BackboneConfig(name="x", vision_tower="v", language_model="l", chat_template="qwen2", pinpoints=((64, 64),))
 # a rate so high that the loss goes up and down: of ten steps the eighth is the best
-UNSTEADY = {"lr_language_model": 0.4, "schedule": "constant", "warmup_ratio": 0, "on_divergence": "warn", "epochs": 2}
+UNSTEADY = {"lr_language_model": 1.0, "schedule": "constant", "warmup_ratio": 0, "on_divergence": "warn", "epochs": 2}
 
 
 def config(**changes):
@@ -72,7 +72,7 @@ def test_the_best_checkpoint_is_kept_beside_the_last_ones(tmp_path):
     for step, loss in ((2, 0.9), (4, 0.5), (6, 0.7), (7, None), (8, 0.5)):
         (tmp_path / f"checkpoint-{step}").mkdir()
         mark_complete(tmp_path / f"checkpoint-{step}", step, held_out_loss=loss)
-        keep(tmp_path, 2)
+        prune(tmp_path, 2)
     assert [path.name for path in kept(tmp_path)] == ["checkpoint-4", "checkpoint-7", "checkpoint-8"]
     assert best(tmp_path) == (tmp_path / "checkpoint-4", 0.5)  # the earlier of two equals
 

@@ -129,7 +129,7 @@ def best(root: Path) -> tuple[Path, float] | None:
     return (min(taken)[2], min(taken)[0]) if taken else None
 
 
-def keep(root: Path, count: int) -> None:
+def prune(root: Path, count: int) -> None:
     """Remove all but the newest whole checkpoints and the best one."""
     found = best(root)
     for folder in kept(root)[:-count]:

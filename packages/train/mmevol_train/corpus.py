@@ -63,18 +63,18 @@ class Refused:
     """Rows that cannot be trained on: how many by reason, and their numbers."""
 
     counts: Counter[str]
-    examples: dict[str, list[int]]
+    numbers: dict[str, list[int]]
 
     def add(self, number: int, reason: str) -> None:
         """Count one row."""
         self.counts[reason] += 1
-        self.examples.setdefault(reason, []).append(number)
+        self.numbers.setdefault(reason, []).append(number)
 
     def merge(self, more: Refused) -> None:
         """Add what another part of the file, further down, has."""
         self.counts += more.counts
-        for reason, numbers in more.examples.items():
-            self.examples.setdefault(reason, []).extend(numbers)
+        for reason, numbers in more.numbers.items():
+            self.numbers.setdefault(reason, []).extend(numbers)
 
 
 class Rows(Sequence[Row]):
@@ -144,7 +144,7 @@ class Corpus:
     rows: Rows
     rows_in: int
     refused: Counter[str]
-    examples: dict[str, list[int]]  # reason to row numbers, in order
+    numbers: dict[str, list[int]]  # reason to row numbers, in order
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -163,7 +163,7 @@ class Corpus:
 
     def list_refused(self, path: Path) -> None:
         """Write every row that is not trained on, one a line, in the order of the file; no file when there is none."""
-        found = sorted((row, reason) for reason, rows in self.examples.items() for row in rows)
+        found = sorted((row, reason) for reason, rows in self.numbers.items() for row in rows)
         assert len(found) == self.refused.total()
         if found:
             write_jsonl(path, ({"row": row, "reason": reason} for row, reason in found))
@@ -204,7 +204,7 @@ def write(path: Path, batches: Iterable[tuple[int, pa.RecordBatch, Refused]]) ->
             refused.merge(bad)
             writer.write_batch(batch)
         # what was refused is known last: it is the last batch's metadata
-        facts = {"rows_in": rows_in, "refused": refused.counts, "examples": refused.examples}
+        facts = {"rows_in": rows_in, "refused": refused.counts, "examples": refused.numbers}
         writer.write_batch(to_batch([]), custom_metadata={"facts": json.dumps(facts)})
 
 
@@ -228,4 +228,4 @@ def in_memory(batches: Iterable[tuple[int, pa.RecordBatch, Refused]]) -> Corpus:
         rows_in += count
         parts.append(batch)
         refused.merge(bad)
-    return Corpus(Rows(parts), rows_in, refused.counts, refused.examples)
+    return Corpus(Rows(parts), rows_in, refused.counts, refused.numbers)

@@ -160,7 +160,7 @@ def _refuse_too_many(path: Path, corpus: Corpus, max_bad_share: float) -> None:
     if corpus.rows and share <= max_bad_share:
         return
     reasons = "; ".join(
-        f"{count} x {reason} (rows {', '.join(map(str, corpus.examples[reason][:NAMED]))})"
+        f"{count} x {reason} (rows {', '.join(map(str, corpus.numbers[reason][:NAMED]))})"
         for reason, count in corpus.refused.most_common(4)
     )
     raise UserError(

@@ -13,7 +13,7 @@ from mmevol_core.errors import UserError
 from mmevol_train import checkpoint
 from mmevol_train.config import LoraConfig, TrainConfig
 from mmevol_train.engine import rank, wait
-from mmevol_train.sharded import gathered, held_share, merged
+from mmevol_train.sharded import held_share, merged, whole_weights
 from mmevol_train.trainer import PartsTrainer
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def finish(
     folder = out_dir / "checkpoint"
     model = trainer.accelerator.unwrap_model(trainer.model)
     expected = checkpoint.probe(model, processor) if config.verify else None  # of the shards: all processes take part
-    state = gathered(trainer)
+    state = whole_weights(trainer)
     if rank() != 0:
         return {}
     held = held_share(model)

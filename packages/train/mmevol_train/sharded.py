@@ -59,7 +59,7 @@ def whole(parameter: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def gathered(trainer: Any) -> dict[str, torch.Tensor] | None:
+def whole_weights(trainer: Any) -> dict[str, torch.Tensor] | None:
     """All weights of a Trainer's model on the first process, nothing of use on the others, which must ask too.
 
     None when there is one process, whose model is whole.

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, Trainer
 from transformers.integrations.deepspeed import deepspeed_load_checkpoint
 
 from mmevol_core.tracking import Tracker
-from mmevol_train.checkpoint import keep, mark_complete
+from mmevol_train.checkpoint import mark_complete, prune
 from mmevol_train.collate import Collator
 from mmevol_train.config import TrainConfig
 from mmevol_train.engine import rank, world_size
@@ -285,4 +285,4 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             step, loss = self._held_out_loss or (0, None)
             loss = loss if step == self.state.global_step else None
             mark_complete(folder, self.state.global_step, self.args.world_size, loss)
-            keep(folder.parent, self._config.keep_checkpoints)
+            prune(folder.parent, self._config.keep_checkpoints)
