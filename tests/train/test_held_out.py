@@ -169,7 +169,7 @@ def test_any_kept_checkpoint_of_an_interrupted_run_is_exported_and_the_run_goes_
     chosen, run = interrupted
     marks = [read_json(path / "complete.json") for path in (run / "training").glob("checkpoint-*")]
     taken = {mark["step"]: mark["held_out_loss"] for mark in marks}
-    assert taken.keys() == {4, 6}
+    assert {4, 6} <= taken.keys() <= {2, 4, 6}  # two are kept, and the best
     typed = CliRunner().invoke(app, ["export-checkpoint", str(run), "--to", str(tmp_path / "last")])
     assert f"step 6: {tmp_path / 'last'}\n" in typed.output
     assert export_checkpoint(run, tmp_path / "four", "4") == 4
