@@ -1,4 +1,4 @@
-"""Conversations to text, and text to token ids with labels, in two named modes.
+"""Conversations to text, and which characters of it are learned, in two named modes; `encoding.py` makes ids of them.
 
 `answer`  the chat template's own words; supervised: every assistant answer and its end token.
 `mmevol`  the rule of the reference trainer (MMEvol, llava/train/train.py, facts only): the whole assistant turn with
