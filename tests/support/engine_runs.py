@@ -24,7 +24,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     # draws random numbers, which a resumed run must draw again
     "dropout": {"lora": {**ADAPTERS, "dropout": 0.1}, "verify": False},
     # an epoch is three packed rows
-    "packed": {"batching": "packed", "pack_length": 400, "epochs": STEPS, "verify": False},
+    "packed": {"batching": "packed", "pack_length": 400, "epochs": STEPS, "verify": False, "global_batch": None},
     # a rate so high that the last step is not the best
     "held_out": {
         "validation": {"rows": 5, "every": 1}, "lr_language_model": 5e-2, "schedule": "constant", "warmup_ratio": 0,

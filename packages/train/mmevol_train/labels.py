@@ -64,8 +64,8 @@ def label_rows(
     stand-in of the template.
 
     Raises:
-        UserError: for an unknown template, stage or mode, a bad `max_length`, and a file that is no JSON list; a row that
-            is no conversation is no error but a `LabelRow` with its problem.
+        UserError: for an unknown template, stage or mode, a bad `max_length`, and a file that is no JSON list; a row
+            that is no conversation is no error but a `LabelRow` with its problem.
     """
     for kind, name, valid in (("stage", stage, STAGES), ("label mode", mode, MODES)):
         if name not in valid:
