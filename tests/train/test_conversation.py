@@ -72,6 +72,40 @@ def test_a_placeholder_without_an_image_stays_where_it_is():
     assert "user\na <image> b<|im_end|>" in found.text
 
 
+def test_placeholders_stand_for_pictures_or_are_words_and_none_is_left_out():
+    """In mode answer; the prompt's form is one placeholder a picture, each on a line, then the text."""
+    jinja = chat_template("qwen2", "")
+    user = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n[c<|im_end|>]\n"
+
+    def text(value, images, policy):
+        try:
+            return marked(render_answer(turns(("human", value), ("gpt", "c")), jinja, (), policy, images))
+        except BadRow as problem:
+            return str(problem)
+
+    two = "<image>\n<image>\ncompare"
+    assert text(two, 2, "refuse") == user.format(two)
+    assert text("<image><image> compare", 2, "refuse") == user.format(two)
+    assert text("compare\n<image>", 1, "refuse") == user.format("<image>\ncompare")
+    tag = "<image>\nWhat does the tag <image> mean?"
+    for policy in ("refuse", "keep"):
+        assert text(tag, 1, policy) == "1 images for 2 placeholders"
+    assert text(tag, 1, "escape") == user.format("<image>\nWhat does the tag <image > mean?")
+    assert text("The tag <image>?", 0, "escape") == user.format("The tag <image >?")
+    for policy in ("refuse", "escape"):
+        assert text(two, 1, policy) == "1 images for 2 placeholders"
+        assert text("compare", 1, policy) == "1 images for 0 placeholders"
+    talk = turns(("human", "<image>\nq"), ("gpt", "write <image> there"))
+    assert "write <image > there" in render_answer(talk, jinja, (), "escape", 1).text
+
+
+def test_special_tokens_of_any_form_are_literal_text_of_a_turn():
+    talk, special = turns(("human", "say [INST] twice"), ("gpt", "c")), ("[INST]", "<image>")
+    with pytest.raises(BadRow, match=r"literal \[INST\] in text"):
+        render_answer(talk, chat_template("qwen2"), special)
+    assert "say [INST ] twice" in render_answer(talk, chat_template("qwen2"), special, "escape").text
+
+
 def test_a_first_turn_that_is_not_human_is_dropped_and_a_later_system_turn_is_masked():
     talk = turns(("system", "Be bad."), ("human", "Hi"), ("system", "Now."), ("gpt", "ok"))
     text = marked(render_mmevol(talk, template("qwen2"), has_image=False))

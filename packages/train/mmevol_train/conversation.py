@@ -30,6 +30,7 @@ IGNORED = -100  # label of a token that no loss is taken on (PyTorch's and trans
 LabelMode = Literal["answer", "mmevol"]
 SpecialText = Literal["refuse", "escape", "keep"]
 Span = tuple[int, int]  # characters [start, end)
+LEADING = re.compile(rf"\A(?:\s*{re.escape(IMAGE)})+")  # placeholders in front of a text
 ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system"}
 
 
@@ -92,19 +93,22 @@ def chat_template(name: str, system: str | None = None) -> str:
 
 
 def render_answer(
-    turns: Sequence[Mapping[str, str]], jinja: str, special: Iterable[str] = (), policy: SpecialText = "refuse"
-) -> Rendered:
+    turns: Sequence[Mapping[str, str]], jinja: str, special: Iterable[str] = (), policy: SpecialText = "refuse",
+    images: int | None = None,
+) -> Rendered:  # fmt: skip
     """Text by the chat template; supervised: each answer and its end token.
 
     `special` are the tokenizer's special tokens: in a turn's text they would become control tokens, so they are
-    refused, escaped (a space before the last character), or kept as they are.
+    refused, escaped (a space before the last character), or kept as they are. `images` is how many pictures the row
+    has (None: as many as placeholders); of more placeholders than that, `escape` writes those inside a text as text.
 
     Raises:
         BadRow: naming what does not fit.
     """
     messages: list[dict[str, str]] = []
-    for number, turn in enumerate(turns):
-        role, text = ROLES.get(turn["from"]), clean(collapse(turn["value"]), special, policy)
+    special = tuple(special)
+    for number, (turn, value) in enumerate(zip(turns, slots(turns, images, policy), strict=True)):
+        role, text = ROLES.get(turn["from"]), clean(value, special, policy)
         if role is None:
             raise BadRow("unknown role")
         if role == "assistant" and IMAGE in text:
@@ -120,7 +124,7 @@ def render_answer(
         raise BadRow("starts with an answer")
     if "generation -%}" not in jinja:  # a template of the language model's own, which marks no answers
         try:
-            return Rendered(*answers(jinja, messages, tuple(special)))
+            return Rendered(*answers(jinja, messages, special))
         except ValueError as error:
             raise BadRow(str(error)) from error
     ours = _ours(jinja)
@@ -203,14 +207,49 @@ def render_plain(turns: Sequence[Mapping[str, str]], start: str, has_image: bool
 
 def clean(text: str, special: Iterable[str], policy: SpecialText) -> str:
     """A turn's text with literal special tokens refused or escaped; placeholders of images are not touched."""
-    if policy == "keep" or "<" not in text:
+    if policy == "keep":
         return text
-    for token in special:
-        if token != IMAGE and token in text:
-            if policy == "refuse":
-                raise BadRow(f"literal {token} in text")
-            text = text.replace(token, f"{token[:-1]} {token[-1]}")
-    return text
+    literal = _literals(tuple(special))
+    if policy == "refuse" and (found := literal.search(text)):
+        raise BadRow(f"literal {found[0]} in text")
+    return literal.sub(lambda found: _escaped(found[0]), text)
+
+
+@cache
+def _literals(special: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds special tokens in a text, the longest first, other than the placeholder of an image."""
+    tokens = sorted((token for token in special if token and token != IMAGE), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
+
+
+def _escaped(token: str) -> str:
+    return f"{token[:-1]} {token[-1]}"
+
+
+def slots(turns: Sequence[Mapping[str, str]], images: int | None, policy: SpecialText) -> list[str]:
+    """Texts of the turns, with the placeholders of each in front of it, one a line, as a prompt has its pictures.
+
+    Placeholders in front of a question stand for pictures. Where there are more than pictures, and policy `escape`,
+    the others are words and are written with a space; no placeholder is left out.
+
+    Raises:
+        BadRow: when placeholders and pictures do not agree.
+    """
+    found = [turn["value"].count(IMAGE) for turn in turns]
+    if images is None or sum(found) == images:
+        return [_in_front(turn["value"], count) for turn, count in zip(turns, found, strict=True)]
+    heads = ["".join(LEADING.findall(turn["value"])) if ROLES.get(turn["from"]) == "user" else "" for turn in turns]
+    leading = [head.count(IMAGE) for head in heads]
+    if policy != "escape" or sum(leading) != images:
+        raise BadRow(f"{images} images for {sum(found)} placeholders")
+    rests = [
+        turn["value"][len(head) :].replace(IMAGE, _escaped(IMAGE)) for turn, head in zip(turns, heads, strict=True)
+    ]
+    return [f"{IMAGE}\n" * count + rest.strip() if count else rest for rest, count in zip(rests, leading, strict=True)]
+
+
+def _in_front(text: str, count: int) -> str:
+    return (f"{IMAGE}\n" * count + text.replace(IMAGE, "").strip()).strip() if count else text
 
 
 def collapse(text: str) -> str:

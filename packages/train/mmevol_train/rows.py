@@ -78,7 +78,7 @@ class Maker:
         if problem := row_problem(stored):
             raise BadRow(problem)
         names = image_names(stored)
-        ids, supervised = self._pieces.encode(self.rendered(stored["conversations"], bool(names)))
+        ids, supervised = self._pieces.encode(self.rendered(stored["conversations"], len(names)))
         slots = ids == self._slot
         found = int(np.count_nonzero(slots))
         if found != len(names):
@@ -91,22 +91,22 @@ class Maker:
             raise BadRow("nothing supervised")
         return row
 
-    def rendered(self, turns: Sequence[Mapping[str, str]], has_image: bool) -> Rendered:
+    def rendered(self, turns: Sequence[Mapping[str, str]], images: int) -> Rendered:
         """The text of a conversation and what of it is learned; BadRow where the label rule cannot read it."""
         reading = self._reading
         if reading.mode == "answer":
-            return render_answer(turns, reading.jinja, self._special, reading.special_text)
+            return render_answer(turns, reading.jinja, self._special, reading.special_text, images)
         shape = template(reading.template)
         cleaned = [
             {key: clean(turn[key], self._special, reading.special_text) for key in ("from", "value")} for turn in turns
         ]
         if reading.stage == "pretrain":
-            return render_plain(cleaned, shape.start, has_image)
+            return render_plain(cleaned, shape.start, images > 0)
         if cleaned[0]["from"] != "human":
             raise BadRow("label mode mmevol drops a first turn that is not `human`")
         if all(turn["from"] in ("human", "user", "system") for turn in cleaned):
             raise BadRow("no answer")
-        return render_mmevol(cleaned, shape, has_image, reading.system)
+        return render_mmevol(cleaned, shape, images > 0, reading.system)
 
     def _picture(self, name: str) -> Picture:
         if name not in self._pictures:
