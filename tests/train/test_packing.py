@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_models import backbone, world
+from transformers import AttentionInterface, MistralConfig, MistralForCausalLM
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
@@ -24,11 +25,13 @@ from mmevol_train.packing import (
     AGREE_EXACT,
     AGREE_ROUNDED,
     APART,
+    SEGMENT_SDPA,
     PackedCollator,
     check_apart,
     check_packing,
     pack,
     reworded,
+    segment_sdpa,
     sharing,
     use_packing,
 )
@@ -264,3 +267,29 @@ def test_flash_attentions_kernel_is_given_the_borders_and_gives_the_same_logits(
     layers = model.config.text_config.num_hidden_layers
     assert seen == [(edges, edges, longest, longest, True, edges[-1])] * layers
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_sliding_window_reaches_as_far_in_packed_rows_as_in_padded_ones():
+    """Mistral's shape with a window of 8: segments of 25 and 5 tokens, one longer than the window and one not."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = MistralConfig(
+        vocab_size=384,
+        **shape,
+        num_key_value_heads=2,
+        sliding_window=8,
+        initializer_range=0.3,
+        max_position_embeddings=64,
+    )
+    model = MistralForCausalLM(config).eval()
+    ids, edges = torch.randint(0, 300, (1, 30)), torch.tensor([0, 25, 30], dtype=torch.int32)
+    places = torch.cat([torch.arange(25), torch.arange(5)])[None]
+    with torch.no_grad():
+        alone = torch.cat([model(part, use_cache=False).logits for part in ids.split([25, 5], dim=1)], dim=1)
+        AttentionInterface.register(SEGMENT_SDPA, segment_sdpa)
+        model.set_attn_implementation(SEGMENT_SDPA)
+        packed = model(
+            ids, position_ids=places, cu_seq_lens_q=edges, cu_seq_lens_k=edges, max_length_q=25, max_length_k=25,
+            use_cache=False,
+        ).logits  # fmt: skip
+    torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-5)

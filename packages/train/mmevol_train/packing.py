@@ -95,25 +95,50 @@ class PackedCollator:
 
 def segment_sdpa(
     module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
-    dropout: float = 0.0, scaling: float | None = None, cu_seq_lens_q: torch.Tensor | None = None, **kwargs: Any,
+    dropout: float = 0.0, scaling: float | None = None, cu_seq_lens_q: torch.Tensor | None = None,
+    sliding_window: int | None = None, **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Causal attention within segments; without segments it is transformers' own sdpa.
 
-    query (1, heads, T, d), key and value (1, kv heads, T, d) to (1, T, heads, d).
+    query (1, heads, T, d), key and value (1, kv heads, T, d) to (1, T, heads, d). With `sliding_window`, a place
+    attends to that many places, the last of them itself.
     """
     if cu_seq_lens_q is None:
         found: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            sliding_window=sliding_window,
+            **kwargs,
         )
         return found
     lengths = cu_seq_lens_q.diff().tolist()
     parts = [
         functional.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
+            q,
+            k,
+            v,
+            _within(sliding_window, q),
+            dropout_p=dropout,
+            scale=scaling,
+            is_causal=_within(sliding_window, q) is None,
+            enable_gqa=q.shape[1] != k.shape[1],
         )
         for q, k, v in zip(*(torch.split(states, lengths, dim=2) for states in (query, key, value)), strict=True)
     ]
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _within(window: int | None, query: torch.Tensor) -> torch.Tensor | None:
+    """Which places of a segment (1, heads, T, d) see which, (T, T); None where the window reaches all."""
+    length = query.shape[2]
+    if window is None or length <= window:
+        return None
+    return torch.ones(length, length, dtype=torch.bool, device=query.device).tril().triu(1 - window)
 
 
 def use_packing(model: Any) -> None:
