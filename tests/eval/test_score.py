@@ -365,3 +365,31 @@ def test_predictions_without_an_answer_are_counted_beside_the_score(tmp_path):
     write_jsonl(predictions, [*lines[:3], lines[3] | {"failure": "chat: timeout"}])
     result = score_file("POPE", data, predictions, out)
     assert (result["failed"], result["scores"]["acc"]) == (1, 75)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("MMStar", [{"answer": "A", "A": "cat", "B": "dog", "category": "c", "l2_category": "d"}], "A"),
+        ("MMVet", [{"answer": "cat", "category": "rec"}], "1.0"),
+        ("LLaVABench", [{"answer": "cat", "category": "conv", "gpt4_ans": "cat", "caption": "a cat"}], "9 9"),
+        ("POPE", [{"answer": "No", "category": "random"}], "No"),
+    ],
+)
+def test_an_item_without_a_reply_is_wrong_and_no_judge_is_asked_about_it(name, rows, said, tmp_path):
+    paths = files(tmp_path, [{"index": "1", **row} for row in rows], [""], judge={"1": [said]})
+    write_jsonl(paths[1], [{"index": "1", "prediction": "", "failure": "chat: timeout"}])
+    result = score_file(name, *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")
+    assert (result["items"][0]["score"], result["judged"], result["failed"]) == (0, 0, 1)
+    write_jsonl(tmp_path / "judge.jsonl", [{"index": "2", "outputs": [said]}])  # it knows nothing of the item
+    assert score_file(name, *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")["headline"]["value"] == 0
+
+
+def test_a_rotation_without_a_reply_makes_its_question_wrong(tmp_path):
+    row = {"A": "cat", "B": "dog", "category": "c", "l2-category": "d", "split": "dev"}
+    rows = [row | {"index": "1", "answer": "A"}, row | {"index": "1000001", "A": "dog", "B": "cat", "answer": "B"}]
+    paths = files(tmp_path, rows, ["A", ""], judge={"1000001": ["B"]})
+    lines = _lines(rows, ["A", ""])
+    write_jsonl(paths[1], [lines[0], lines[1] | {"failure": "chat: timeout"}])
+    result = score_file("MMBench", *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")
+    assert (result["headline"]["value"], result["judged"]) == (0, 0)

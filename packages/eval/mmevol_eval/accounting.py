@@ -11,7 +11,7 @@ from mmevol_eval.predictions import Answer
 
 
 def account(benchmark: Benchmark, items: Sequence[Item], answers: Mapping[str, Answer]) -> dict[str, Any]:
-    """The counts of a benchmark's replies, all of which are scored as they are.
+    """The counts of a benchmark's replies, those that there are none of being wrong.
 
     Args:
         benchmark: knows which items have an answer that a reply is held to.

@@ -7,7 +7,7 @@ it is a pure function, so a score can be computed again from a log of replies.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ LLAVA_SUBMISSION = "llava_submission"  # LLaVA's converters, then the official e
 RULES = (VLMEVALKIT, VLMEVALKIT_02RC1, MMEVOL, OFFICIAL, LLAVA_SUBMISSION)
 FALLBACK = "+official_fallback"  # after `mmevol`: draw a letter where the official tool does, as it does
 PROMPTS = (VLMEVALKIT, MMEVOL, "mmevol_compat")  # mmevol_compat also copies MMEvol's multi-image defect
+CALL_FAILED = "Failed to obtain answer via API"  # VLMEvalKit's marker of a failed call, in replies of stored logs
 
 LETTERS = string.ascii_uppercase
 
@@ -150,6 +151,9 @@ class Benchmark:
     official_here: Callable[[], bool] = lambda: True  # whether this machine has what the official rules need
     group: GradeAll | None = None
     guess: GradeAll | None = None  # grades with the official tool's random letters, where those can be reproduced
+    no_reply: Callable[[Item], Mapping[str, Any]] | None = (
+        None  # detail of an item without one, where its mean needs it
+    )
     notes: str = ""  # what a reader of the score must know
 
     def check_rules(self, rules: str) -> str:
@@ -160,16 +164,38 @@ class Benchmark:
         return rules
 
     def grade_all(
-        self, items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None
+        self,
+        items: Sequence[Item],
+        replies: Mapping[str, str],
+        rules: str,
+        judge: Judge | None,
+        failed: Collection[str] = (),
     ) -> list[Graded]:
         """Grade `replies` (item index -> reply), in the order of `items`.
 
-        No rule calls a reply right where the file has no answer: some would, for every text contains an empty one.
+        No rule calls a reply right where the file has no answer: some would, for every text contains an empty one. An
+        item of `failed` has no reply: no judge is asked about it, and no rule calls its silence right.
         """
-        graded = self._grade_all(items, replies, rules, judge)
+        graded = self._grade_all(items, replies, rules, judge and _NotAsked(judge, failed))
+        if failed:
+            graded = self._without_credit(items, graded, failed)
         if self.needs_judge:
             return graded
         return [replace(row, score=0.0) if row.score and not self.has_answer(row.item) else row for row in graded]
+
+    def _without_credit(self, items: Sequence[Item], graded: Sequence[Graded], failed: Collection[str]) -> list[Graded]:
+        """The verdicts, wrong where a reply is missing: the item's own, or one of a group that has one verdict."""
+        own = {row.index for row in graded}
+        groups = {item.cluster for item in items if item.index in failed and item.index not in own}
+
+        def judged(row: Graded) -> Graded:
+            if row.index not in failed and row.item.cluster not in groups:
+                return row
+            if self.no_reply:
+                return Graded(row.item, 0.0, "", "none", self.no_reply(row.item))
+            return replace(row, score=None if row.score is None else 0.0, parsed="", method="none")
+
+        return [judged(row) for row in graded]
 
     def _grade_all(
         self, items: Sequence[Item], replies: Mapping[str, str], rules: str, judge: Judge | None
@@ -186,6 +212,18 @@ class Benchmark:
             return [verdict(item) for item in items]
         with ThreadPoolExecutor(judge.concurrency) as pool:
             return list(pool.map(verdict, items))
+
+
+class _NotAsked:
+    """A judge that does not hear of replies that there are none of: such a call fails."""
+
+    def __init__(self, judge: Judge, failed: Collection[str]) -> None:
+        self._judge, self._failed = judge, frozenset(failed)
+        self.name, self.concurrency = judge.name, judge.concurrency
+
+    def ask(self, question: Question) -> str:
+        """The judge's reply, or the marker of a failed call."""
+        return CALL_FAILED if question.index in self._failed else self._judge.ask(question)
 
 
 def image_bytes(image: Image) -> bytes:

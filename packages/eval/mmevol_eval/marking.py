@@ -11,6 +11,7 @@ from typing import Any
 from mmevol_eval.answering import Collected, collect, refuse_failures
 from mmevol_eval.benchmark import Graded
 from mmevol_eval.judges import Judges
+from mmevol_eval.predictions import without_reply
 from mmevol_eval.protocol import Protocol
 from mmevol_eval.rows import check_scored
 from mmevol_eval.settings import EvaluateConfig
@@ -75,8 +76,9 @@ class Own:
     def mark(self, task: Task, run: str, collected: Collected) -> Marks:
         """Grade what was answered."""
         name, judge = task.rules.name, self._judges.of(task)
-        replies = {item.index: collected.answers[run, name, item.index].text for item in task.items}
-        graded = task.rules.grade_all(task.items, replies, task.profile, judge)
+        answers = {item.index: collected.answers[run, name, item.index] for item in task.items}
+        replies = {index: answer.text for index, answer in answers.items()}
+        graded = task.rules.grade_all(task.items, replies, task.profile, judge, without_reply(answers))
         check_scored(name, graded)
         made_by = Protocol(
             benchmark=name,

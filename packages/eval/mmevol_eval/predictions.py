@@ -48,6 +48,11 @@ class Answer:
     truncated: bool | None = None
 
 
+def without_reply(answers: Mapping[str, Answer]) -> frozenset[str]:
+    """The indices of answers that there are none of."""
+    return frozenset(index for index, answer in answers.items() if answer.failure is not None)
+
+
 Place = tuple[str, str, str]  # run, benchmark, index
 Answers = Mapping[Place, Answer]
 

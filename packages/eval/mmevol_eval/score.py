@@ -16,7 +16,7 @@ from mmevol_eval.benchmarks import find
 from mmevol_eval.fetch import missing
 from mmevol_eval.grading.tsv import canonical
 from mmevol_eval.judge import ChatJudge, judge_from
-from mmevol_eval.predictions import Answer
+from mmevol_eval.predictions import Answer, without_reply
 from mmevol_eval.protocol import Protocol, data_hash, default_rules
 from mmevol_eval.rows import check_scored, error_bars, graded_row
 
@@ -59,7 +59,7 @@ def score_file(
     answers = match_answers(items, read_answers(predictions), predictions)
     replies = {index: answer.text for index, answer in answers.items()}  # GQA reads those of unscored questions, too
     with _referee(judge, out, cache) as referee:
-        graded = rules_of.grade_all(items, replies, rules, referee)
+        graded = rules_of.grade_all(items, replies, rules, referee, without_reply(answers))
         usage = {"judge_usage": referee.usage} if isinstance(referee, ChatJudge) else {}
     made_by = Protocol(
         benchmark=rules_of.name,

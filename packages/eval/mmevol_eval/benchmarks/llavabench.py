@@ -65,6 +65,7 @@ BENCHMARK = Benchmark(
     grade=grade,
     scores=scores,
     headline=lambda rules: Headline(MAIN),
+    no_reply=lambda item: {"reference": 10.0, "model": 0.0},
     needs_judge=True,
     has_answer=lambda item: bool(item.extra["gpt4_ans"].strip()),
 )

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmevol_eval.benchmark import MMEVOL, Benchmark, Graded, Headline, Item, Judge
+from mmevol_eval.benchmark import CALL_FAILED, MMEVOL, Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import choice, mmevol_prompts
-from mmevol_eval.grading.judging import CALL_FAILED, question_about
+from mmevol_eval.grading.judging import question_about
 from mmevol_eval.grading.tables import percent
 from mmevol_eval.grading.tsv import answers_of, as_list, read_items
 

@@ -128,6 +128,11 @@ BENCHMARK = Benchmark(
     grade=grade,
     scores=scores,
     headline=lambda rules: Headline("total_percent"),
+    no_reply=lambda item: {
+        "types": dict.fromkeys(map(str, item.extra["component_type"]), 0.0),
+        "judged": 0.0,
+        "last": 0.0,
+    },
     needs_judge=True,
     has_answer=lambda item: True,  # nothing is compared: a judge rates each instruction
 )

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from mmevol_core.errors import UserError
-from mmevol_eval.benchmark import MMEVOL, VLMEVALKIT_02RC1, Benchmark, Graded, Headline, Item, Judge
+from mmevol_eval.benchmark import CALL_FAILED, MMEVOL, VLMEVALKIT_02RC1, Benchmark, Graded, Headline, Item, Judge
 from mmevol_eval.grading import mmevol_prompts
-from mmevol_eval.grading.judging import CALL_FAILED, question_about
+from mmevol_eval.grading.judging import question_about
 from mmevol_eval.grading.tables import by_split
 from mmevol_eval.grading.tsv import read_items
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from mmevol_eval.benchmark import Item, Question
 
 PROMPT_VERSION = "1"
-CALL_FAILED = "Failed to obtain answer via API"  # VLMEvalKit's marker of a failed call, in replies of stored logs
 
 _INSTRUCTIONS = {
     "choice": (

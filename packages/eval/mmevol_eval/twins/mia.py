@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmevol_core.errors import UserError
-from mmevol_eval.benchmark import Question
-from mmevol_eval.grading.judging import CALL_FAILED
+from mmevol_eval.benchmark import CALL_FAILED, Question
 from mmevol_eval.grading.tsv import write_tsv
 from mmevol_eval.twins.scene import Deck, Scene
 from mmevol_eval.twins.writing import base64_image
