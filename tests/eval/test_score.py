@@ -393,3 +393,10 @@ def test_a_rotation_without_a_reply_makes_its_question_wrong(tmp_path):
     write_jsonl(paths[1], [lines[0], lines[1] | {"failure": "chat: timeout"}])
     result = score_file("MMBench", *paths, judge=f"replay:{tmp_path / 'judge.jsonl'}")
     assert (result["headline"]["value"], result["judged"]) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["MMVet", "MMStar"])
+def test_the_scripted_judge_is_refused_for_what_it_cannot_grade(name, tmp_path):
+    rows = [{"index": "1", "answer": "A", "A": "cat", "category": "c", "l2_category": "d"}]
+    with pytest.raises(UserError, match=f"MIA-Bench twin alone and knows nothing of {name}"):
+        score_file(name, *files(tmp_path, rows, ["hm"]), judge="scripted")

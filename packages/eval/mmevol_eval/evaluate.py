@@ -232,6 +232,6 @@ STAGE = Stage(
     config=EvaluateConfig,
     needs=("benchmarks",),
     run=evaluate,
-    version="5",  # 5: intervals of few clusters, or of clusters that nearly all agree, are no resamples'
+    version="6",  # 6: an item without a reply is wrong, whatever a judge would say of it
     accepts=("checkpoint", "held_out", "contaminated"),
 )

@@ -146,6 +146,19 @@ def _sampling(endpoint: Endpoint) -> dict[str, Any]:
     return endpoint.model_dump(mode="json", include={"temperature", "max_tokens", "seed", "extra"})
 
 
+def check_scripted(benchmark: str, judge: str) -> None:
+    """Refuse the program of the tiny world where it would be asked about anything but its own benchmark.
+
+    Raises:
+        UserError: naming what to give instead.
+    """
+    if judge == "scripted" and benchmark != "MIA-Bench":
+        raise UserError(
+            f"the scripted judge grades the MIA-Bench twin alone and knows nothing of {benchmark}: give "
+            "replay:FILE.jsonl or a judge's YAML, or none where rules are enough"
+        )
+
+
 def judge_from(text: str, journal: Path = Path("judge.sqlite"), verdicts: Path | None = None) -> Judge | None:
     """The judge that a text names: `none`, `scripted`, `replay:FILE.jsonl`, or the YAML file of an endpoint.
 

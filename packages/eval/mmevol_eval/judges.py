@@ -9,7 +9,7 @@ from pathlib import Path
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest
 from mmevol_eval.benchmark import Judge
-from mmevol_eval.judge import ChatJudge, judge_from
+from mmevol_eval.judge import ChatJudge, check_scripted, judge_from
 from mmevol_eval.tasks import Task
 from mmevol_eval.twins.mia import ScriptedJudge
 
@@ -30,6 +30,8 @@ class Judges:
                 if text not in self._judges:
                     journal = out_dir / f"judge-{digest([text], 8)}.sqlite"
                     self._judges[text] = judge_from(text, journal, verdicts)
+                if task.rules.needs_judge:
+                    check_scripted(task.rules.name, text)
                 if task.rules.needs_judge and self._judges[text] is None:
                     raise UserError(
                         f"{task.rules.name} is scored by a judge; set evaluate.judge or leave it out of evaluate.names"

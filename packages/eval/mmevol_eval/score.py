@@ -15,7 +15,7 @@ from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, Judge, with
 from mmevol_eval.benchmarks import find
 from mmevol_eval.fetch import missing
 from mmevol_eval.grading.tsv import canonical
-from mmevol_eval.judge import ChatJudge, judge_from
+from mmevol_eval.judge import ChatJudge, check_scripted, judge_from
 from mmevol_eval.predictions import Answer, without_reply
 from mmevol_eval.protocol import Protocol, data_hash, default_rules
 from mmevol_eval.rows import check_scored, error_bars, graded_row
@@ -53,6 +53,7 @@ def score_file(
     rules = rules_of.check_rules(protocol) if protocol else default_rules(rules_of, data)
     if rules_of.needs_judge and judge == "none":
         raise UserError(f"{rules_of.name} is scored by a judge: give --judge replay:FILE.jsonl or a judge's YAML")
+    check_scripted(rules_of.name, judge)
     items = list(rules_of.load(data))
     if not items:
         raise UserError(f"{data} holds no items of {rules_of.name}")
