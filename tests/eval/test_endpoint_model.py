@@ -20,7 +20,7 @@ from mmevol_eval.data import BenchmarksConfig, prepare
 from mmevol_eval.evaluate import evaluate
 from mmevol_eval.models import Prompt
 from mmevol_eval.models.endpoint import EndpointModel, ModelEndpoint
-from mmevol_eval.predict import model_of
+from mmevol_eval.predict import model_of, predict
 from mmevol_eval.settings import EvaluateConfig, ModelConfig
 from mmevol_experiment.__main__ import main
 
@@ -221,3 +221,15 @@ def test_what_predict_would_ignore_or_cannot_do_is_refused_in_one_line(benchmark
         main()
     said = capsys.readouterr().err
     assert ended.value.code == 2 and said.count("\n") == 1 and message in said
+
+
+def test_predict_does_not_pass_off_one_servers_answers_as_anothers(benchmarks, tmp_path):
+    data, out = benchmarks / "POPE.tsv", tmp_path / "p.jsonl"
+    options = EvaluateConfig(names=("POPE",))
+    with ModelServer(lambda body: "Yes") as first, ModelServer(lambda body: "No") as second:
+        predict("POPE", data, f"{first.base_url}#served-vlm", out, options)
+        predict("POPE", data, f"{first.base_url}#served-vlm", out, options)  # the same goes on
+        with pytest.raises(UserError, match=r"keeps answers of .* give another --out"):
+            predict("POPE", data, f"{second.base_url}#served-vlm", out, options)
+        predict("POPE", data, f"{second.base_url}#served-vlm", tmp_path / "q.jsonl", options)
+    assert {row["prediction"] for row in read_jsonl(tmp_path / "q.jsonl")} == {"No"}

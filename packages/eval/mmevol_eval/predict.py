@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
-from mmevol_core.files import write_jsonl
+from mmevol_core.files import read_json, write_json, write_jsonl
 from mmevol_eval.answering import collect, refuse_failures
 from mmevol_eval.benchmark import BenchmarkSettings
 from mmevol_eval.benchmarks import find
@@ -17,6 +17,8 @@ from mmevol_eval.settings import EvaluateConfig, ModelConfig
 from mmevol_eval.tasks import load_tasks
 
 FORMS = "a checkpoint folder, the YAML file of an endpoint, or ADDRESS#MODEL (http://localhost:8000/v1#Qwen2-VL)"
+
+SERVER = "server.json"  # in the kept folder: whose answers these are
 
 
 def predict(benchmark: str, data: Path, model: str, out: Path, options: EvaluateConfig) -> int:
@@ -35,8 +37,8 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
         Number of items without an answer (allowed by `options.max_failed`); their lines say why in `failure`.
 
     Raises:
-        UserError: an unknown benchmark, unreadable data, an `out` that is no file, a model that is none, or too many
-            items without an answer.
+        UserError: `out` keeps another server's answers; an unknown benchmark, unreadable data, an `out` that is no
+            file, a model that is none, or too many items without an answer.
     """
     name = find(benchmark).name
     if not data.exists():
@@ -53,6 +55,7 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
         probes=False,
     )
     (task,) = load_tasks(config, None)
+    _same_server(config, out.with_suffix(".run"))
     inputs = {"checkpoint": checkpoint} if checkpoint else {}
     answers = collect(config, [task], inputs, out.with_suffix(".run")).answers
     refuse_failures(answers, config)
@@ -64,6 +67,21 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
         rows.append(row | {name: value for name, value in more.items() if value is not None})
     write_jsonl(out, rows)
     return sum("failure" in row for row in rows)
+
+
+def _same_server(config: EvaluateConfig, kept: Path) -> None:
+    """Remember who answers, and refuse to pass its answers off as those of a server elsewhere."""
+    if config.model is None:
+        return
+    address, known = config.model.endpoint.base_url, kept / SERVER
+    before = read_json(known)["base_url"] if known.is_file() else address
+    if before != address:
+        raise UserError(
+            f"{kept} keeps answers of {before}, not of {address}: give another --out, or, where the same model has "
+            f"only moved, delete {known}"
+        )
+    kept.mkdir(parents=True, exist_ok=True)
+    write_json(known, {"base_url": address})
 
 
 def model_of(text: str) -> tuple[Path | None, ModelConfig | None]:

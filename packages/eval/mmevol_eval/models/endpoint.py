@@ -31,7 +31,7 @@ class ModelEndpoint(Endpoint):
     `max_tokens` is the longest answer of a prompt that sets none.
     """
 
-    base_url: str = Field(pattern=r"^https?://[^\s/]+")  # part of the fingerprint: which model is it that answers?
+    base_url: str = Field(pattern=r"^https?://[^\s/]+")  # not excluded: a stage asks another server anew
     temperature: float | None = Field(default=0.0, ge=0, le=2)  # None: not sent, for servers that refuse it
     image: ImagePolicy = ImagePolicy(max_side=None)
 
