@@ -14,7 +14,7 @@ import pytest
 import yaml
 from support import tiny_llava
 
-from mmevol_core.config import fit
+from mmevol_core.config import every_key, fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, read_jsonl, write_jsonl
 from mmevol_eval.benchmark import Item, Message
@@ -269,3 +269,9 @@ def test_the_smallest_detectable_difference_is_that_of_two_independent_runs():
     """400 items in clusters of one, half right: standard error 2.5; (1.960 + 0.842) x sqrt(2) x 2.5 = 9.9 points."""
     rows = [{"benchmark": "MMStar", "cluster": str(number), "score": number % 2} for number in range(400)]
     assert detectable(estimate(rows)) == pytest.approx(9.9, rel=0.06)
+
+
+def test_what_changes_no_answer_is_no_part_of_the_fingerprint_and_reaches_every_process():
+    config = EvaluateConfig(names=("POPE",), max_failed=0.5, batch_size=2, threads=2, processes=2)
+    assert config.model_dump() == EvaluateConfig(names=("POPE",)).model_dump()
+    assert fit(EvaluateConfig, every_key(config), "evaluate") == config

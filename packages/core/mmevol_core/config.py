@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_jsonable_python
 
 from mmevol_core.errors import UserError, unknown
 
@@ -35,6 +36,18 @@ def fit(schema: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT
         if first["type"] == "missing":
             raise UserError(f"config key {path} is missing; set it with {path}=VALUE") from error
         raise UserError(f"config key {path}: {first['msg']}, got {first['input']!r}") from error
+
+
+def every_key(config: Config) -> dict[str, Any]:
+    """A configuration as JSON values, with the keys that are no part of the fingerprint."""
+    values = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            values[name] = every_key(value)
+        elif field.exclude:
+            values[name] = to_jsonable_python(value)
+    return values
 
 
 def _siblings(schema: type[BaseModel], location: tuple[int | str, ...], where: str) -> list[str]:

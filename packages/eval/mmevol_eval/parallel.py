@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from mmevol_core.config import fit
+from mmevol_core.config import every_key, fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json
 from mmevol_core.launcher import end_with_launcher, run_launcher
@@ -43,7 +43,7 @@ def answer_in_processes(
     for old in [*folder.glob("error-*.json"), folder / MODEL]:
         old.unlink(missing_ok=True)
     paths = {role: str(path.resolve()) for role, path in inputs.items()}
-    job = {"config": config.model_dump(mode="json"), "inputs": paths, "out": str(out_dir.resolve())}
+    job = {"config": every_key(config), "inputs": paths, "out": str(out_dir.resolve())}
     write_json(folder / JOB, job)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     status, told = run_launcher([*torchrun, str(config.processes), "-m", __name__, str(folder / JOB), WATCHED])

@@ -18,6 +18,7 @@ from mmevol_eval.tasks import load_tasks
 
 FORMS = "a checkpoint folder, the YAML file of an endpoint, or ADDRESS#MODEL (http://localhost:8000/v1#Qwen2-VL)"
 
+OWN = {"names", "model", "settings", "blind", "probes"}  # what `predict` sets itself
 SERVER = "server.json"  # in the kept folder: whose answers these are
 
 
@@ -47,7 +48,7 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
         raise UserError(f"--out {out} names a folder, or the one that is kept beside it; give a file such as p.jsonl")
     checkpoint, endpoint = model_of(model)
     config = EvaluateConfig(
-        **options.model_dump(exclude={"names", "model", "settings", "blind", "probes"}, exclude_unset=True),
+        **{key: getattr(options, key) for key in options.model_fields_set - OWN},
         names=(name,),
         model=endpoint,
         settings={name: BenchmarkSettings(path=data)},

@@ -23,7 +23,7 @@ class ModelConfig(Config):
 
 
 class EvaluateConfig(Config):
-    """Settings of stage `evaluate`."""
+    """Settings of stage `evaluate`; what changes no answer is no part of its fingerprint (`exclude`)."""
 
     names: tuple[str, ...]  # benchmarks, in the order of the report
     versions: Mapping[str, str] = Field(default_factory=dict)  # of their code, by the experiment: others are run anew
@@ -31,15 +31,17 @@ class EvaluateConfig(Config):
     settings: Mapping[str, BenchmarkSettings] = Field(default_factory=dict)  # by name of the benchmark
     prompts: str = "vlmevalkit"  # profile of prompts: vlmevalkit, mmevol, mmevol_compat
     rules: str | None = None  # profile of rules; None: each benchmark's default
-    batch_size: int = Field(default=64, ge=1)  # halved when memory runs out
+    batch_size: int = Field(default=64, ge=1, exclude=True)  # halved when memory runs out
     max_new_tokens: int = Field(default=20, ge=1)
     beams: int = Field(default=1, ge=1)
     blind: bool = True  # ask again with the pictures exchanged
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, exclude=True)
     device: str = "cpu"  # cpu, cuda, cuda:N; auto: cuda where there is one
-    processes: int = Field(default=1, ge=1)  # data parallel by torchrun, one GPU each; endpoints have concurrency
+    processes: int = Field(
+        default=1, ge=1, exclude=True
+    )  # by torchrun, one GPU each; endpoints have concurrency
     judge: str = "none"  # none, scripted (tiny MIA-Bench only), replay:FILE.jsonl or a judge's YAML
-    max_failed: float = Field(default=0.0, ge=0, le=1)  # share of items that may stay without an answer
+    max_failed: float = Field(default=0.0, ge=0, le=1, exclude=True)  # share of items that may stay without an answer
     contaminated: Path | None = None  # JSONL {"benchmark", "index"}: items that training data met; scored without too
     seed: int = 0
     probes: bool = True  # gates of the tiny world, from the held-out pictures

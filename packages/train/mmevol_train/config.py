@@ -175,18 +175,6 @@ class FinetuneConfig(TrainConfig):
     lr_language_model: float = Field(default=2e-5, gt=0)
 
 
-def every_key(config: Config) -> dict[str, Any]:
-    """The configuration as JSON values, with the keys that are no part of the fingerprint."""
-    values = config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
-        value = getattr(config, name)
-        if isinstance(value, Config):
-            values[name] = every_key(value)
-        elif field.exclude:
-            values[name] = value
-    return values
-
-
 def rows_a_step(stage: str, config: TrainConfig, ranks: int) -> int:
     """Rows of an optimizer step: per device x accumulation x ranks.
 

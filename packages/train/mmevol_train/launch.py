@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
+from mmevol_core.config import every_key
 from mmevol_core.errors import UserError
 from mmevol_core.files import digest, read_json, write_json
 from mmevol_core.launcher import run_launcher
 from mmevol_core.stage import StageResult
 from mmevol_train.checkpoint import is_complete
-from mmevol_train.config import SAVING_S, EngineConfig, TrainConfig, every_key, rows_a_step
+from mmevol_train.config import SAVING_S, EngineConfig, TrainConfig, rows_a_step
 from mmevol_train.ready import check_machine
 
 ORDER, RESULT, ERROR = "ranks.json", "ranks.result.json", "ranks.error.json"

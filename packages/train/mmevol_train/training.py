@@ -12,13 +12,14 @@ from typing import Any
 
 from torch import nn
 
+from mmevol_core.config import every_key
 from mmevol_core.errors import UserError, unknown
 from mmevol_core.progress import Progress
 from mmevol_core.stage import StageResult
 from mmevol_core.tracking import FILE_NAME, Tracker, read_metrics
 from mmevol_train import checkpoint
 from mmevol_train.collate import Collator
-from mmevol_train.config import TrainConfig, every_key, rows_a_step
+from mmevol_train.config import TrainConfig, rows_a_step
 from mmevol_train.corpus import Corpus
 from mmevol_train.dataset import Conversations, blank_row, read_corpus
 from mmevol_train.engine import arguments, prepare_process, private, rank, wait, world_size
