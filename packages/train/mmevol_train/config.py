@@ -18,6 +18,11 @@ def _unset(value: object) -> bool:
     return value is None
 
 
+def _by_token(value: object) -> bool:
+    """The same for `loss_weighting`, whose default is what runs without the key did."""
+    return value == "token"
+
+
 CPU_PROCESSES = 2
 SAVING_S = 600  # that a stage told to stop may take for its step and checkpoint; torchrun's own is 30
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # of Qwen2 and Llama 3
@@ -119,6 +124,8 @@ class TrainConfig(Config):
     # what is read
     label_mode: LabelMode = "answer"
     special_text: SpecialText = "refuse"  # literal special tokens inside a turn
+    # what weighs the same in a step's loss; sample: every conversation, by the mean of its tokens
+    loss_weighting: Literal["token", "sample"] = Field(default="token", exclude_if=_by_token)
     max_length: int = Field(default=4096, ge=8)  # tokens, images expanded; longer rows are listed, never cut
     max_bad_share: float = Field(default=0.02, ge=0, le=1)  # more refused rows than this stop the stage
     image_cache_mb: int = Field(default=0, ge=0, exclude=True)  # cut pictures kept in memory as bytes

@@ -29,6 +29,7 @@ from mmevol_train.needed import Needed, without_unused_layers
 from mmevol_train.packing import AGREE_EXACT, AGREE_ROUNDED, check_apart, check_packing, reworded, sharing
 from mmevol_train.sampler import Listed, Plan
 from mmevol_train.sharded import put, shard_without_gpu, whole
+from mmevol_train.weighting import sample_weights
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         self._normalizer, self._tracker, self._meter = normalizer, tracker, meter
         self._held_out, self._schedule_steps = held_out, schedule_steps
         self._padded = padded  # what packed batches are compared with, once
+        self._by_sample = config.loss_weighting == "sample"
         self._held_out_loss: tuple[int, float] | None = None  # (step, loss) of the last one taken
         self.finite = True  # loss and gradient of the last step
         self._needed = Needed(self.model, self.model.get_output_embeddings())
@@ -96,10 +98,11 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         return super().create_scheduler(self._schedule_steps or num_training_steps, optimizer)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """Supervised tokens of the whole step over all ranks: every such token weighs the same."""
+        """What the whole step's loss is divided by, over all ranks: supervised tokens, or conversations."""
         if not batch_samples:
             return None
-        count = torch.tensor(sum(len(batch["targets"]) for batch in batch_samples), device=device)
+        sizes = (sample_weights(one)[1] if self._by_sample else len(one["targets"]) for one in batch_samples)
+        count = torch.tensor(sum(sizes), device=device)
         return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
@@ -123,12 +126,15 @@ class PartsTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Cross-entropy per supervised token, head evaluated on those places only."""
+        """Cross-entropy per supervised token or sample, head evaluated on those places only."""
+        weights = sample_weights(inputs)[0] if self._by_sample else None
         self._needed.positions, targets = inputs.pop("positions"), inputs.pop("targets")
         # without use_cache=False transformers ignores the borders of packed rows, silently
         outputs = model(**inputs, use_cache=False)
-        total = functional.cross_entropy(outputs.logits.float(), targets, reduction="sum")
-        self._meter.lost(total)
+        reduction = "sum" if weights is None else "none"
+        losses = functional.cross_entropy(outputs.logits.float(), targets, reduction=reduction)
+        self._meter.lost(losses.sum())
+        total = losses if weights is None else losses @ weights
         loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
