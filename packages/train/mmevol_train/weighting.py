@@ -20,5 +20,5 @@ def sample_weights(batch: Mapping[str, Any]) -> tuple[torch.Tensor, int]:
         conversations = torch.bucketize(positions, edges, right=True)
     else:
         conversations = positions // batch["input_ids"].shape[1]
-    _, places, counts = conversations.unique(return_inverse=True, return_counts=True)
+    _, places, counts = conversations.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
     return counts.float().reciprocal()[places], len(counts)
