@@ -36,6 +36,6 @@ def work(config: FinetuneConfig, inputs: Mapping[str, Path], out_dir: Path) -> S
 
 
 STAGE = Stage(
-    config=FinetuneConfig, needs=("checkpoint", "conversations", "images"), run=run, version="4", accepts=("match",),
+    config=FinetuneConfig, needs=("checkpoint", "conversations", "images"), run=run, version="5", accepts=("match",),
     grace_s=SAVING_S + 10,
 )  # fmt: skip

@@ -26,6 +26,6 @@ def work(config: PretrainConfig, inputs: Mapping[str, Path], out_dir: Path) -> S
 
 
 STAGE = Stage(
-    config=PretrainConfig, needs=("captions", "images"), run=run, version="3",
+    config=PretrainConfig, needs=("captions", "images"), run=run, version="4",
     grace_s=SAVING_S + 10,  # its ranks' time, and a little for what started them
 )  # fmt: skip
