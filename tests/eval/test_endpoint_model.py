@@ -196,7 +196,13 @@ def test_predict_and_score_on_the_command_line(benchmarks, tmp_path):
     assert asked == len({(texts(body), *pictures(body)) for body in server.bodies})  # the second run asked nothing
     done = mmevol("score", *data, "--predictions", out, "--out", tmp_path / "pope.json")
     assert done.returncode == 0
-    assert read_json(tmp_path / "pope.json")["n"] == sum(1 for _ in read_jsonl(out))
+    scored = read_json(tmp_path / "pope.json")
+    assert scored["n"] == sum(1 for _ in read_jsonl(out))
+    assert scored["protocol"]["prompts"] == "vlmevalkit"  # as predict says in pope.protocol.json
+    assert scored["protocol"]["decoding"]["max_new_tokens"] == 1024
+    out.write_bytes(out.read_bytes() + b"\n")  # another file: nobody says how these were asked for
+    assert mmevol("score", *data, "--predictions", out, "--out", tmp_path / "again.json").returncode == 0
+    assert read_json(tmp_path / "again.json")["protocol"]["prompts"] == "stored"
     assert mmevol("predict", "POPPE", *data[1:], "--model", "x", "--out", out).stderr.count("\n") == 1
 
 

@@ -109,3 +109,10 @@ def test_what_names_no_judge_is_refused(tmp_path):
         judge_from(yaml_of(tmp_path, "http://x/v1", structured=True))
     with pytest.raises(UserError, match="is a folder"):
         judge_from(str(tmp_path))
+
+
+@pytest.mark.parametrize("output", [None, True, ["A"]])
+def test_a_replay_file_holds_texts(tmp_path, output):
+    write_jsonl(tmp_path / "r.jsonl", [{"index": 1, "outputs": ["A", output]}])
+    with pytest.raises(UserError, match="record 1: outputs are texts"):
+        ReplayJudge(tmp_path / "r.jsonl")

@@ -39,6 +39,11 @@ class ReplayJudge:
                 raise UserError(f'{path} record {number}: expected {{"index": ..., "outputs": ["...", ...]}}')
             if str(row["index"]) in self._outputs:
                 raise UserError(f"{path} record {number}: index {row['index']!r} occurs twice; keep one line of it")
+            strange = [
+                output for output in outputs if isinstance(output, bool) or not isinstance(output, str | int | float)
+            ]
+            if strange:
+                raise UserError(f"{path} record {number}: outputs are texts (or numbers), not {strange[0]!r}")
             self._outputs[str(row["index"])] = [str(output) for output in outputs]
         self.name = f"replay:{file_digest(path)}"
 

@@ -13,6 +13,7 @@ from mmevol_eval.benchmarks import find
 from mmevol_eval.endpoints import endpoint_from
 from mmevol_eval.fetch import missing
 from mmevol_eval.models.endpoint import ModelEndpoint
+from mmevol_eval.protocol import tell
 from mmevol_eval.settings import EvaluateConfig, ModelConfig
 from mmevol_eval.tasks import load_tasks
 
@@ -25,7 +26,8 @@ SERVER = "server.json"  # in the kept folder: whose answers these are
 def predict(benchmark: str, data: Path, model: str, out: Path, options: EvaluateConfig) -> int:
     """Answer every item of a benchmark and write lines `{"index", "prediction"}` in the file's order.
 
-    What was answered before is kept in the folder `out` with the suffix `.run`, so that the same command continues.
+    Beside it, `out` with the suffix `.protocol.json` says how they were asked for; `mmevol score` reads it. What was
+    answered before is kept in the folder `out` with the suffix `.run`, so that the same command continues.
 
     Args:
         benchmark: its name or an alias.
@@ -58,7 +60,8 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
     (task,) = load_tasks(config, None)
     _same_server(config, out.with_suffix(".run"))
     inputs = {"checkpoint": checkpoint} if checkpoint else {}
-    answers = collect(config, [task], inputs, out.with_suffix(".run")).answers
+    collected = collect(config, [task], inputs, out.with_suffix(".run"))
+    answers = collected.answers
     refuse_failures(answers, config)
     rows = []
     for item in task.items:
@@ -67,6 +70,8 @@ def predict(benchmark: str, data: Path, model: str, out: Path, options: Evaluate
         more = {"failure": answer.failure, "truncated": answer.truncated}  # each when there is something to say
         rows.append(row | {name: value for name, value in more.items() if value is not None})
     write_jsonl(out, rows)
+    decoding = {**collected.decoding, "max_new_tokens": task.settings.max_new_tokens}
+    tell(out, task.settings.prompts or config.prompts, decoding)
     return sum("failure" in row for row in rows)
 
 

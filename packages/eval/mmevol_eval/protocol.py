@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
-from mmevol_core.files import digest, file_digest
+from mmevol_core.files import digest, file_digest, read_json, write_json
 from mmevol_eval.benchmark import OFFICIAL, Benchmark
 from mmevol_eval.grading.judging import PROMPT_VERSION
 
-STORED = "stored"  # prompts and decoding are not known when stored predictions are scored
+STORED = "stored"  # prompts and decoding are not known when predictions from elsewhere are scored
+BESIDE = ".protocol.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,21 @@ class Protocol:
     def describe(self) -> dict[str, Any]:
         """The protocol as plain values."""
         return asdict(self)
+
+
+def tell(predictions: Path, prompts: str, decoding: Mapping[str, Any]) -> None:
+    """Write beside stored predictions (`p.protocol.json` for `p.jsonl`) how they were asked for."""
+    made = {"predictions": file_digest(predictions), "prompts": prompts, "decoding": decoding}
+    write_json(predictions.with_suffix(BESIDE), made)
+
+
+def told(predictions: Path) -> dict[str, Any]:
+    """`prompts` and `decoding` of stored predictions, where `tell` wrote them of just these; empty when not."""
+    beside = predictions.with_suffix(BESIDE)
+    made = read_json(beside) if beside.is_file() else None
+    if not isinstance(made, dict) or made.get("predictions") != file_digest(predictions):
+        return {}
+    return {key: made[key] for key in ("prompts", "decoding")}
 
 
 def data_hash(path: Path) -> str:

@@ -17,7 +17,7 @@ from mmevol_eval.fetch import missing
 from mmevol_eval.grading.tsv import canonical
 from mmevol_eval.judge import ChatJudge, check_scripted, judge_from
 from mmevol_eval.predictions import Answer, without_reply
-from mmevol_eval.protocol import Protocol, data_hash, default_rules
+from mmevol_eval.protocol import Protocol, data_hash, default_rules, told
 from mmevol_eval.rows import check_scored, error_bars, graded_row
 
 DRAWN = "an unreadable reply counts as the letter that MMEvol's copy draws (seed 2680, one worker), right or wrong"
@@ -37,7 +37,7 @@ def score_file(
     Args:
         benchmark: its name or an alias.
         data: official TSV or folder.
-        predictions: lines `{"index", "prediction"}`.
+        predictions: lines `{"index", "prediction"}`; `mmevol predict` leaves beside them how they were asked for.
         out: file to write.
         protocol: rules; None: the benchmark's default.
         judge: `none`, `replay:FILE.jsonl` or the path of a judge's YAML; what is paid to it is kept beside `out`.
@@ -68,6 +68,7 @@ def score_file(
         rules=rules,
         data=data_hash(data),
         judge=referee.name if referee else "none",
+        **told(predictions),
     )
     value = result(rules_of, graded, made_by) | account(rules_of, items, answers) | usage
     write_json(out, value)
