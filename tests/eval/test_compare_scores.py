@@ -9,6 +9,7 @@ import pytest
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json, write_jsonl
 from mmevol_eval.compare_scores import compare_scores
+from mmevol_eval.protocol import tell
 from mmevol_eval.score import score_file
 
 RIGHT = {"one": 90, "two": 60}  # of 100 questions
@@ -80,3 +81,15 @@ def test_stored_verdicts_of_two_models_are_two_files_of_one_judge(results):
         found["protocol"]["judge"] = f"replay:{number}"
         write_json(path, found)
     assert compare_scores(*results.values())["protocol"]["judge"] == "replay"
+
+
+def test_two_served_models_differ_in_their_names_and_nothing_else(data, tmp_path, results):
+    for name, beams in (("one", 1), ("two", 1), ("three", 3)):
+        predictions = tmp_path / f"{name}.jsonl"
+        if name == "three":
+            predictions.write_bytes((tmp_path / "two.jsonl").read_bytes())
+        tell(predictions, "vlmevalkit", {"endpoint": f"served-{name}", "beams": beams})
+        score_file("MMStar", data, predictions, tmp_path / f"{name}.json")
+    assert compare_scores(results["one"], results["two"])["delta"] == pytest.approx(30)
+    with pytest.raises(UserError, match="decoding is"):
+        compare_scores(results["one"], tmp_path / "three.json")

@@ -68,6 +68,9 @@ def _alike(result: Mapping[str, Any]) -> dict[str, Any]:
     protocol = dict(result["protocol"])
     if str(protocol.get("judge", "")).startswith(f"{REPLAY}:"):
         protocol["judge"] = REPLAY
+    told = dict(protocol.get("decoding") or {})
+    told.pop("endpoint", None)  # the name of a served model: it is the models that are compared
+    protocol["decoding"] = told
     return {**protocol, "headline": result["headline"]["name"], "maximum": result["headline"]["maximum"]}
 
 
