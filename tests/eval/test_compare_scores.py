@@ -58,7 +58,7 @@ def test_two_results_are_compared_item_by_item(results):
     ("change", "said"),
     [
         (lambda one: one["protocol"].update(data="other"), "not scored alike: data is "),
-        (lambda one: one["protocol"].update(rules="mmevol", prompts="mmevol"), "prompts is .*; rules differ, too"),
+        (lambda one: one["protocol"].update(rules="mmevol", judge="j"), "judge is .*; rules differ, too"),
         (lambda one: one["headline"].update(name="Overall2"), "headline is "),
         (lambda one: one["items"].pop(), "do not add up|not the same"),
         (lambda one: one["items"][0].pop("cluster"), "which picture they are about"),
@@ -91,5 +91,9 @@ def test_two_served_models_differ_in_their_names_and_nothing_else(data, tmp_path
         tell(predictions, "vlmevalkit", {"endpoint": f"served-{name}", "beams": beams})
         score_file("MMStar", data, predictions, tmp_path / f"{name}.json")
     assert compare_scores(results["one"], results["two"])["delta"] == pytest.approx(30)
+    assert "note" not in compare_scores(results["one"], results["two"])
+    (tmp_path / "two.protocol.json").unlink()
+    score_file("MMStar", data, tmp_path / "two.jsonl", tmp_path / "two.json")
+    assert compare_scores(results["one"], results["two"])["note"].startswith("how the predictions of ")
     with pytest.raises(UserError, match="decoding is"):
         compare_scores(results["one"], tmp_path / "three.json")

@@ -238,4 +238,7 @@ def test_predict_does_not_pass_off_one_servers_answers_as_anothers(benchmarks, t
         with pytest.raises(UserError, match=r"keeps answers of .* give another --out"):
             predict("POPE", data, f"{second.base_url}#served-vlm", out, options)
         predict("POPE", data, f"{second.base_url}#served-vlm", tmp_path / "q.jsonl", options)
+        with pytest.raises(UserError, match="nothing answers"):
+            predict("POPE", data, "http://127.0.0.1:9/v1#served-vlm", tmp_path / "r.jsonl", options)
+        predict("POPE", data, f"{second.base_url}#served-vlm", tmp_path / "r.jsonl", options)  # the address corrected
     assert {row["prediction"] for row in read_jsonl(tmp_path / "q.jsonl")} == {"No"}

@@ -272,6 +272,8 @@ def test_the_smallest_detectable_difference_is_that_of_two_independent_runs():
 
 
 def test_what_changes_no_answer_is_no_part_of_the_fingerprint_and_reaches_every_process():
-    config = EvaluateConfig(names=("POPE",), max_failed=0.5, batch_size=2, threads=2, processes=2)
+    config = EvaluateConfig(names=("POPE",), batch_size=2, threads=2, processes=2)
     assert config.model_dump() == EvaluateConfig(names=("POPE",)).model_dump()
+    # items that stay without an answer are wrong: who allows fewer must not get the scores of who allowed more
+    assert EvaluateConfig(names=("POPE",), max_failed=0.5).model_dump() != config.model_dump()
     assert fit(EvaluateConfig, every_key(config), "evaluate") == config

@@ -8,9 +8,11 @@ import pytest
 
 from mmevol_core.errors import UserError
 from mmevol_core.files import write_json, write_jsonl
+from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks.mme import COGNITION, PERCEPTION
 from mmevol_eval.grading.tsv import write_tsv
-from mmevol_eval.score import score_file
+from mmevol_eval.predictions import Answer
+from mmevol_eval.score import match_answers, score_file
 
 IMAGE = "A" * 68  # never decoded by scoring
 
@@ -254,6 +256,20 @@ def test_predictions_may_begin_with_the_mark_that_editors_on_windows_write(tmp_p
     data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
     predictions.write_bytes(b"\xef\xbb\xbf" + predictions.read_bytes())
     assert score_file("MMStar", data, predictions, out)["headline"]["value"] == 100
+
+
+@pytest.mark.parametrize("said", ["", False, None, "cut"])
+def test_a_key_failure_of_another_tool_beside_a_reply_is_no_failure(tmp_path, said):
+    data, predictions, out = files(tmp_path, [{"index": i, "answer": "A", "A": "x"} for i in "12"], ["A", "A"])
+    write_jsonl(predictions, [{"index": i, "prediction": "A", "failure": said} for i in "12"])
+    found = score_file("MMStar", data, predictions, out)
+    assert (found["headline"]["value"], found["failed"]) == (100.0, 0)
+
+
+def test_an_index_with_an_underscore_is_no_number():
+    items = [Item(index=index, question="q", answer="A") for index in ("1_1", "x")]
+    with pytest.raises(UserError, match="lacks 1 of 2"):
+        match_answers(items, {"11": Answer("A", None), "x": Answer("A", None)}, Path("p"))
 
 
 def test_predictions_of_no_item_are_counted(tmp_path):

@@ -112,6 +112,6 @@ def refuse_failures(answers: Answers, config: EvaluateConfig) -> None:
         why = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         raise UserError(
             f"{name} ({run}): {reasons.total()} of {asked[run, name]} questions have no answer: {why}; the same "
-            f"command asks them again; evaluate.max_failed={share:.2g} would count them as wrong",
+            f"command asks them again; evaluate.max_failed={share:.2g} would be another run, with them as wrong",
             status=3,
         )

@@ -8,7 +8,7 @@ percentile intervals; two runs are compared on the same resampled clusters.
 
 Resamples know only what was drawn: nineteen right answers of nineteen resample to 100 for ever. With fewer than `FEW`
 clusters, or where all but fewer than `Scale.alike` of them agree with their category, Student's t around the clusters
-and a few made-up ones at both ends of the scale takes the resamples' place (see `_with_both_ends`).
+and a few made-up ones at both ends of the scale takes the resamples' place (see `made_up`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmevol_eval.headlines import HEADLINES, Headline, Row, mean_headline
+from mmevol_eval.made_up import DIFFERENCE, SCORE, Scale, corrected
 
 Array = NDArray[np.float64]
 Measure = Literal["score", "blind_score", "real_minus_blind"]
 RESAMPLES = 2000
 LEVEL = 0.95
-FEW = 20  # clusters
 PARTS: dict[Measure, tuple[tuple[int, str], ...]] = {  # sign and key of the rows
     "score": ((1, "score"),),
     "blind_score": ((1, "blind_score"),),
@@ -38,31 +38,17 @@ PARTS: dict[Measure, tuple[tuple[int, str], ...]] = {  # sign and key of the row
 
 
 @dataclass(frozen=True)
-class Scale:
-    """Where clusters can lie, percent: `ends` has each end as often as a made-up cluster stands there.
-
-    `alike`: so many clusters must differ from the others before resamples are believed.
-    """
-
-    ends: tuple[float, ...]
-    alike: int
-
-
-SCORE = Scale((0.0, 0.0, 100.0, 100.0), 5)  # Agresti and Coull 1998
-DIFFERENCE = Scale((-100.0, 100.0), 6)  # Bonett and Price 2012; five clusters that all point one way have p = 0.06
-
-
-@dataclass(frozen=True)
 class Estimate:
     """A value in percent, its interval, and the values behind it that chance might have given instead.
 
-    `reach` is what the interval cannot leave: the scale, where the resamples do not keep to it by themselves.
+    `draws` lie around the value, so that means of them are not drawn to the middle of the scale; the interval of a few
+    clusters is. `reach` is the scale, which no interval leaves.
     """
 
     value: float
     interval: tuple[float, float]
     draws: Array  # (resamples,)
-    reach: tuple[float, float] = (-np.inf, np.inf)
+    reach: tuple[float, float]
 
     @property
     def error(self) -> float:
@@ -91,7 +77,8 @@ def estimate(
     key = f"{seed}:{rows[0]['benchmark']}"
     values = _resampled(rows, measure, headline, clusters, _weights(sizes, resamples, key))
     scale = DIFFERENCE if measure == "real_minus_blind" else SCORE
-    return _estimated(values, _means(rows, measure, clusters), scale, sizes, key)
+    means, best = _means(rows, measure, headline, clusters), _best(rows, measure, headline)
+    return _estimated(values, best, means, scale, sizes, key)
 
 
 def estimate_difference(
@@ -111,13 +98,16 @@ def estimate_difference(
     key = f"{seed}:{rows_a[0]['benchmark']}"
     weights = _weights(sizes, resamples, key)
     a, b = (_resampled(rows, measure, headline, clusters, weights) for rows in (rows_a, rows_b))
-    means = _means(rows_a, measure, clusters) - _means(rows_b, measure, clusters)
-    found = _estimated(a - b, means, DIFFERENCE, sizes, key)
+    means = _means(rows_a, measure, headline, clusters) - _means(rows_b, measure, headline, clusters)
+    best = max(_best(rows, measure, headline) for rows in (rows_a, rows_b))
+    found = _estimated(a - b, best, means, DIFFERENCE, sizes, key)
     return found, _exchanged(rows_a, rows_b, measure, headline, clusters, resamples, key)
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
     """Mean over benchmarks; they are resampled independently of each other."""
+    if len(estimates) == 1:
+        return estimates[0]
     draws = np.mean([one.draws for one in estimates], axis=0)
     low, high = (float(np.mean([one.reach[end] for one in estimates])) for end in (0, 1))
     value = float(np.mean([one.value for one in estimates]))
@@ -216,75 +206,42 @@ def _exchanged(
     return values
 
 
-def _means(rows: Sequence[Row], measure: Measure, clusters: Sequence[str]) -> Array:
-    """Mean score of each cluster's items, percent; NaN where the official tool scores none of them."""
+def _means(rows: Sequence[Row], measure: Measure, headline: Headline, clusters: Sequence[str]) -> Array:
+    """Mean score of each cluster's items, percent; NaN where the headline counts none of them."""
+    place = {cluster: number for number, cluster in enumerate(clusters)}
+    places = np.array([place[str(row["cluster"])] for row in rows])
     found = np.zeros(len(clusters))
     for sign, key in PARTS[measure]:
-        scores: dict[str, list[float]] = {}
-        for row in rows:
-            scores.setdefault(str(row["cluster"]), []).append(np.nan if row[key] is None else row[key])
-        sums = np.array([[np.nansum(scores[name]), np.sum(~np.isnan(scores[name]))] for name in clusters])
-        found += sign * 100 * np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)
+        counted = headline.terms(rows, key).any(axis=1) & np.array([row[key] is not None for row in rows])
+        scores = np.array([row[key] or 0.0 for row in rows]) * counted
+        total, count = (np.bincount(places, weights=part, minlength=len(clusters)) for part in (scores, counted))
+        found += sign * 100 * np.divide(total, count, out=np.full(len(clusters), np.nan), where=count > 0)
     return found
 
 
-def _estimated(values: Array, means: Array, scale: Scale, strata: tuple[int, ...], seed: str) -> Estimate:
-    """Estimate from the value itself followed by its resamples, as far as these can be believed.
+def _best(rows: Sequence[Row], measure: Measure, headline: Headline) -> float:
+    """What the headline would be were all of its items right, percent: where a mean of 100 stands on its scale."""
+    return max(headline.best(rows, key) for _, key in PARTS[measure])
+
+
+def _estimated(values: Array, best: float, means: Array, scale: Scale, strata: tuple[int, ...], seed: str) -> Estimate:
+    """Estimate from the value itself followed by its resamples, corrected where these cannot be believed.
 
     Args:
         values: (1 + resamples,).
-        means: of each cluster, ordered by stratum.
+        best: of the headline, percent.
+        means: of each cluster, ordered by stratum, percent of `best`.
         scale: of the means.
         strata: their sizes.
         seed: of the order of the draws that are no resamples.
     """
-    value, draws = float(values[0]), values[1:]
-    known = ~np.isnan(means)
-    stratum, means = np.repeat(np.arange(len(strata)), strata)[known], means[known]
-    lone = means[np.bincount(stratum)[stratum] == 1] if len(strata) > 1 else means[:0]
-    reach = (-np.inf, np.inf)
-    if len(means) < FEW or _unlike(stratum, means) < scale.alike:
-        variance = max(float(np.var(means)) if len(means) else 0.0, len(means) * float(np.var(draws)))
-        center, error = _with_both_ends(value, variance, len(means), scale.ends)
-        draws, reach = center + error * _student(len(means), len(draws), seed), (scale.ends[0], scale.ends[-1])
-    elif len(lone):  # a stratum's only cluster is in every resample
-        _, error = _with_both_ends(float(np.mean(lone)), float(np.var(lone)), len(lone), scale.ends)
-        draws = draws + error * len(lone) / len(means) * _student(len(lone), len(draws), seed)
-    return Estimate(value, _interval(draws, value, reach), draws, reach)
-
-
-def _unlike(stratum: NDArray[np.int64], means: Array) -> int:
-    """How many clusters differ from most of their stratum, which is what resamples can vary by."""
-    held = Counter(zip(stratum.tolist(), np.round(means, 6).tolist(), strict=True))
-    most: dict[int, int] = {}
-    for (name, _), times in held.items():
-        most[name] = max(times, most.get(name, 0))
-    return len(means) - sum(most.values())
-
-
-def _with_both_ends(value: float, variance: float, clusters: int, ends: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error, made-up clusters at the ends of the scale added.
-
-    For right and wrong answers this is the interval of Agresti and Coull (1998: two of each more), for paired
-    differences of these that of Bonett and Price (2012: one won and one lost more).
-    """
-    n = clusters + len(ends)
-    center = (clusters * value + sum(ends)) / n
-    square = (clusters * (variance + value**2) + sum(end**2 for end in ends)) / n
-    return float(center), float(np.sqrt(max(0.0, square - center**2) / n))
-
-
-def _student(clusters: int, draws: int, seed: str) -> Array:
-    """Quantiles of Student's t in random order: a sample without the noise of sampling, (draws,)."""
-    from scipy.special import stdtrit  # of extra `eval`; plans and checks do without it
-
-    found = stdtrit(max(1, clusters - 1), (np.arange(draws) + 0.5) / draws)
-    return np.random.default_rng([*seed.encode(), 2]).permutation(found)
+    unit, value = best / 100, float(values[0])
+    draws, shift = corrected(value / unit, values[1:] / unit, means, scale, strata, seed)
+    draws, reach = draws * unit, (scale.ends[0] * unit, scale.ends[-1] * unit)
+    return Estimate(value, _interval(draws + shift * unit, value, reach), draws, reach)
 
 
 def _interval(draws: Array, value: float, reach: tuple[float, float]) -> tuple[float, float]:
-    """Percentile interval; the value lies in it."""
+    """Percentile interval within the scale; the value lies in it."""
     low, high = np.clip(np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]), *reach)
-    if reach == (-np.inf, np.inf):
-        return float(low), float(high)
     return min(float(low), value), max(float(high), value)

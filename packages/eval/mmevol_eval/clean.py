@@ -18,7 +18,7 @@ from mmevol_core.files import read_jsonl
 from mmevol_eval.benchmark import Item
 from mmevol_eval.benchmarks import find
 from mmevol_eval.bootstrap import estimate, headline_for
-from mmevol_eval.grading.tsv import canonical
+from mmevol_eval.grading.tsv import plain_number
 from mmevol_eval.headlines import Row
 from mmevol_eval.tasks import Task
 
@@ -42,9 +42,9 @@ class Contaminated:
         own = {item.index for item in items}
         numbers: dict[str, list[str]] = {}
         for index in own:
-            numbers.setdefault(canonical([index])[0], []).append(index)
+            numbers.setdefault(plain_number(index), []).append(index)
         for index in self.indexes.get(benchmark, ()):
-            same = numbers.get(canonical([index])[0], [])
+            same = numbers.get(plain_number(index), [])
             shown.add(same[0] if index not in own and len(same) == 1 else index)
         return shown
 
@@ -82,7 +82,7 @@ def read_contaminated(path: Path) -> Contaminated:
 def clean_score(task: Task, rows: Sequence[Row], listed: set[str], resamples: int, seed: int) -> Mapping[str, Any]:
     """The headline over clusters without a listed item, with its interval; null when none is left.
 
-    `unmatched` counts the indexes that are of no row: of items that were not asked, or a mistake in the list.
+    `unmatched` counts the indexes that are of no item: of those that were not asked, or a mistake in the list.
 
     Sums count what is left in place of the official maximum (MME: the categories that still have a question; OCRBench:
     the items left), so that equal skill gives an equal score.
@@ -94,10 +94,11 @@ def clean_score(task: Task, rows: Sequence[Row], listed: set[str], resamples: in
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
-    met = {row["cluster"] for row in rows if row["index"] in listed}
+    clusters = {item.index: item.cluster or item.index for item in task.items}  # of MMBench's rotations, too
+    met = {clusters[index] for index in listed & clusters.keys()}
     kept = [number for number, row in enumerate(rows) if row["cluster"] not in met]
     entry: dict[str, Any] = {"n": len(kept), "left_out": len(rows) - len(kept), "score": None, "ci95": None}
-    entry["unmatched"] = len(listed - {row["index"] for row in rows})
+    entry["unmatched"] = len(listed - clusters.keys())
     if not kept:
         return entry
     own = [rows[number] for number in kept]

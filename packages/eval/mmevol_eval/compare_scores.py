@@ -11,6 +11,7 @@ from mmevol_core.files import read_json
 from mmevol_eval.benchmark import Headline
 from mmevol_eval.bootstrap import headline_of
 from mmevol_eval.headlines import Row
+from mmevol_eval.protocol import STORED
 from mmevol_eval.rows import affordable, agrees, of_headline
 from mmevol_eval.statistics import compare
 
@@ -23,7 +24,8 @@ def compare_scores(a: Path, b: Path) -> dict[str, Any]:
     """`a` minus `b` on the same items, percent of the headline's maximum.
 
     Returns:
-        What `statistics.Difference` holds, and `headline` (its name) with `score_a` and `score_b` in its own `unit`.
+        What `statistics.Difference` holds, and `headline` (its name) with `score_a` and `score_b` in its own `unit`;
+        `note` where nobody says how a file's predictions were asked for.
 
     Raises:
         UserError: a file is no result of our own rules, or the two differ in benchmark, headline, data, rules,
@@ -31,6 +33,9 @@ def compare_scores(a: Path, b: Path) -> dict[str, Any]:
     """
     first, second = _read(a), _read(b)
     own, other = _alike(first), _alike(second)
+    unknown = [str(path) for path, found in ((a, own), (b, other)) if found["prompts"] == STORED]
+    if len(unknown) == 1:  # predictions from elsewhere against those of mmevol predict
+        own, other = ({**found, "prompts": STORED, "decoding": {}} for found in (own, other))
     differing = sorted(key for key in own.keys() | other.keys() if own.get(key) != other.get(key))
     if differing:
         key = differing[0]
@@ -46,7 +51,8 @@ def compare_scores(a: Path, b: Path) -> dict[str, Any]:
     del found["measure"]
     headline = first["headline"]
     values = {"score_a": headline["value"], "score_b": second["headline"]["value"], "unit": headline["unit"]}
-    return {**found, "headline": headline["name"], **values, "protocol": own}
+    note = {"note": f"how the predictions of {' and '.join(unknown)} were asked for is not known"} if unknown else {}
+    return {**found, "headline": headline["name"], **values, "protocol": own} | note
 
 
 def _read(path: Path) -> dict[str, Any]:

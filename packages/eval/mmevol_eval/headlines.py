@@ -23,6 +23,9 @@ Row = dict[str, Any]  # a line of items.jsonl: benchmark, headline, index, clust
 class Headline:
     """`terms(rows, measure)` -> (items, terms); `value(sums (resamples, terms))` -> (resamples,), percent.
 
+    Terms of an item are all zero where the headline does not count it, and only there. `best(rows, measure)` is the
+    value were all counted items right, percent.
+
     A headline that adds or averages categories names their key as `stratum`: a resample then draws within every
     category, for one without a question would count as 0. `rounding` is how far (percent) the official digits may lie
     from `value`. `clean(rows, kept)` is the headline of a part of the rows on the scale of all, where the official
@@ -34,6 +37,7 @@ class Headline:
     stratum: str | None = None
     rounding: float = 0.011  # two digits
     clean: Callable[[Sequence[Row], Sequence[Row]], Headline] | None = None
+    best: Callable[[Sequence[Row], str], float] = lambda rows, measure: 100.0
 
 
 def _share(part: Array, whole: Array) -> Array:
@@ -51,13 +55,13 @@ mean_headline = Headline(_mean_terms, lambda sums: 100 * _share(sums[:, 0], sums
 
 
 def _pope_terms(rows: Sequence[Row], measure: str) -> Array:
-    """True positives, positive replies, positive answers, once for every setting that an item belongs to."""
+    """True positives, positive replies, positive answers and items, once for every setting that an item belongs to."""
     terms = []
     for row in rows:
         yes, right = row["answer"].strip().lower() == "yes", row[measure] == 1
         said_yes = right if yes else not right and row[f"{measure.removesuffix('score')}method"] != "none"
         settings = len(row["category"].split(","))
-        terms.append([settings * float(yes and right), settings * float(said_yes), settings * float(yes)])
+        terms.append([settings * float(yes and right), settings * float(said_yes), settings * float(yes), settings])
     return np.array(terms)
 
 
@@ -92,7 +96,10 @@ def _mme(names: tuple[str, ...]) -> Headline:
         lost = {row["category"] for row in rows} - {row["category"] for row in kept}
         return _mme(tuple(name for name in names if name not in lost) or names)
 
-    return Headline(terms, value, stratum="category", clean=clean)
+    def best(rows: Sequence[Row], measure: str) -> float:
+        return 100 * len({row["category"] for row in rows} & set(names)) / len(names) or 100.0
+
+    return Headline(terms, value, stratum="category", clean=clean, best=best)
 
 
 def _mean_of_groups(rows_key: str) -> Headline:
@@ -148,12 +155,15 @@ def _hits(maximum: float) -> Headline:
     """OCRBench: hits in percent of a fixed number, however many items there are."""
 
     def terms(rows: Sequence[Row], measure: str) -> Array:
-        return np.array([[row[measure] or 0.0] for row in rows])
+        return np.array([[row[measure] or 0.0, 1] for row in rows])
 
     def clean(rows: Sequence[Row], kept: Sequence[Row]) -> Headline:
         return _hits(maximum * len(kept) / len(rows))
 
-    return Headline(terms, lambda sums: np.asarray(100 * sums[:, 0] / maximum), clean=clean)
+    def best(rows: Sequence[Row], measure: str) -> float:
+        return 100 * len(rows) / maximum
+
+    return Headline(terms, lambda sums: np.asarray(100 * sums[:, 0] / maximum), clean=clean, best=best)
 
 
 def _rating_terms(rows: Sequence[Row], measure: str) -> Array:
@@ -167,7 +177,13 @@ def _ratio(sums: Array) -> Array:
     return np.asarray(100 * np.divide(model, reference, out=np.zeros_like(model), where=reference != 0))
 
 
-relative_rating = Headline(_rating_terms, _ratio, rounding=0.051)  # one digit
+def _best_ratio(rows: Sequence[Row], measure: str) -> float:
+    """Above 100 where the reference answers have less than 10, the best rating."""
+    reference = sum(row[f"{measure.removesuffix('score')}reference"] for row in rows)
+    return 1000 * len(rows) / reference if reference > 0 else 100.0
+
+
+relative_rating = Headline(_rating_terms, _ratio, rounding=0.051, best=_best_ratio)  # one digit
 validation_mean = Headline(_validation_terms, mean_headline.value)
 hallusion_average = Headline(_hallusion_terms, _hallusion_value)
 

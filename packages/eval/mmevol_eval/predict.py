@@ -7,7 +7,7 @@ from pathlib import Path
 from mmevol_core.config import fit
 from mmevol_core.errors import UserError
 from mmevol_core.files import read_json, write_json, write_jsonl
-from mmevol_eval.answering import collect, refuse_failures
+from mmevol_eval.answering import LOG, collect, refuse_failures
 from mmevol_eval.benchmark import BenchmarkSettings
 from mmevol_eval.benchmarks import find
 from mmevol_eval.endpoints import endpoint_from
@@ -80,7 +80,9 @@ def _same_server(config: EvaluateConfig, kept: Path) -> None:
     if config.model is None:
         return
     address, known = config.model.endpoint.base_url, kept / SERVER
-    before = read_json(known)["base_url"] if known.is_file() else address
+    log = kept / LOG
+    answered = log.is_file() and log.stat().st_size > 0
+    before = read_json(known).get("base_url", address) if answered and known.is_file() else address
     if before != address:
         raise UserError(
             f"{kept} keeps answers of {before}, not of {address}: give another --out, or, where the same model has "

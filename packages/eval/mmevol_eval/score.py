@@ -14,7 +14,7 @@ from mmevol_eval.accounting import account
 from mmevol_eval.benchmark import Benchmark, Graded, Headline, Item, Judge, without_fallback
 from mmevol_eval.benchmarks import find
 from mmevol_eval.fetch import missing
-from mmevol_eval.grading.tsv import canonical
+from mmevol_eval.grading.tsv import plain_number
 from mmevol_eval.judge import ChatJudge, check_scripted, judge_from
 from mmevol_eval.predictions import Answer, without_reply
 from mmevol_eval.protocol import Protocol, data_hash, default_rules, told
@@ -148,8 +148,9 @@ def read_answers(path: Path) -> dict[str, Answer]:
         index = str(row["index"])
         if index in answers:
             raise UserError(f"{path} record {number}: index {index!r} occurs twice")
-        cut = row.get("truncated")  # of other tools it may be anything
-        answers[index] = Answer(row["prediction"], row.get("failure"), cut if isinstance(cut, bool) else None)
+        cut, failure = row.get("truncated"), row.get("failure")  # of other tools they may be anything
+        failure = failure if isinstance(failure, str) and failure and not row["prediction"] else None
+        answers[index] = Answer(row["prediction"], failure, cut if isinstance(cut, bool) else None)
     return answers
 
 
@@ -163,17 +164,17 @@ def match_answers(items: Sequence[Item], answers: Mapping[str, Answer], where: P
         UserError: naming how many are missing, and the first; or an index that occurs twice, as `7` and as `07`.
     """
     own = {item.index for item in items}
-    numbers = Counter(_number(index) for index in own)
+    numbers = Counter(plain_number(index) for index in own)
     by_number: dict[str, list[str]] = defaultdict(list)
     for index in answers:
-        by_number[_number(index)].append(index)
+        by_number[plain_number(index)].append(index)
     found = dict(answers)
     for index in own:
-        said = by_number[_number(index)]
-        if numbers[_number(index)] > 1:  # the data tell 7 from 07
+        said = by_number[plain_number(index)]
+        if numbers[plain_number(index)] > 1:  # the data tell 7 from 07
             continue
         if len(said) > 1:
-            raise UserError(f"{where}: index {_number(index)!r} occurs twice, once with leading zeros")
+            raise UserError(f"{where}: index {plain_number(index)!r} occurs twice, once with leading zeros")
         if said:
             found[index] = found.pop(said[0])
     lacking = [item.index for item in items if item.index not in found]
@@ -183,8 +184,3 @@ def match_answers(items: Sequence[Item], answers: Mapping[str, Answer], where: P
             "every item of the benchmark needs one line"
         )
     return found
-
-
-def _number(index: str) -> str:
-    """The index without leading zeros where it is a number."""
-    return canonical([index])[0]

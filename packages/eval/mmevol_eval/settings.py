@@ -39,7 +39,7 @@ class EvaluateConfig(Config):
     device: str = "cpu"  # cpu, cuda, cuda:N; auto: cuda where there is one
     processes: int = Field(default=1, ge=1, exclude=True)  # by torchrun, one GPU each; endpoints have concurrency
     judge: str = "none"  # none, scripted (tiny MIA-Bench only), replay:FILE.jsonl or a judge's YAML
-    max_failed: float = Field(default=0.0, ge=0, le=1, exclude=True)  # share of items that may stay without an answer
+    max_failed: float = Field(default=0.0, ge=0, le=1)  # share of items that may stay without an answer, and are wrong
     contaminated: Path | None = None  # JSONL {"benchmark", "index"}: items that training data met; scored without too
     seed: int = 0
     probes: bool = True  # gates of the tiny world, from the held-out pictures

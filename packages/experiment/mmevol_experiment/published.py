@@ -68,7 +68,8 @@ def _without_pictures(experiment: Experiment, data: Iterable[tuple[PublishedData
             continue
         try:
             items = list(find(one.name).load(path))
-            asked = first(items, one.settings.limit) if one.settings.limit else items
+            limit = evaluate.of(one.name).limit
+            asked = first(items, limit) if limit else items
             if lacking := without_pictures(one.name, path, asked, evaluate.max_failed):
                 yield lacking
         except UserError as error:

@@ -113,6 +113,11 @@ def canonical(indices: Sequence[str]) -> list[str]:
         return list(indices)
 
 
+def plain_number(index: str) -> str:
+    """The index without leading zeros where it is a number."""
+    return (index.lstrip("0") or "0") if index.isascii() and index.isdigit() else index
+
+
 def _resolved(cell: str, cells: Mapping[str, str], where: str) -> str:
     if not cell or len(cell) > REFERENCE_CHARS:
         return cell

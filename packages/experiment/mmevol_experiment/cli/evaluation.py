@@ -123,6 +123,7 @@ def compare_scores(
         f"{found['benchmark']} {found['headline']}: {found['score_a']} and {found['score_b']} {found['unit']}; "
         f"difference {found['delta']:+.1f} percent of the maximum, 95 % interval {low:+.1f} to {high:+.1f}, "
         f"p {found['p']:.3g}, {found['n']} items; detectable: {smallest}"
+        + (f"; {found['note']}" if "note" in found else "")
     )
 
 
