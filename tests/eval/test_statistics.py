@@ -198,13 +198,13 @@ def test_what_a_perfect_score_leaves_open_follows_from_its_size():
 
 
 def test_a_lone_cluster_of_a_category_is_no_certainty():
-    # 4 of 24 clusters alone in their category, right but one: p = (3 + 2) / 8 of 8 clusters, standard error 17.12
-    # points for a sixth of the clusters, and Student's t of 3 degrees of freedom has sqrt(3) of them (a bit less of
-    # two thousand quantiles)
+    # 4 of 5 categories with one cluster, right but one: p = (3 + 2) / 8 of 8 clusters, standard error 17.12 points for
+    # four fifths of the headline, and Student's t of 3 degrees of freedom has sqrt(3) of them (less of two thousand
+    # quantiles that stay within the scale's length)
     alone = by_category([1.0, 1.0, 1.0, 0.0] + [1.0, 0.0] * 10, "abcd" + "e" * 20)
     resamples = _resampled(alone, "score", headline_for(alone), *clusters_and_weights(alone))
     added = np.sqrt(estimate(alone).error ** 2 - np.var(resamples[1:], ddof=1))
-    assert added == pytest.approx(17.12 / 6 * np.sqrt(3), rel=0.1)
+    assert added == pytest.approx(17.12 * 4 / 5 * np.sqrt(3), rel=0.15)
 
 
 def clusters_and_weights(own):

@@ -6,9 +6,8 @@ clusters' sums: weights (resamples, clusters) times sums (clusters, terms). Wher
 categories, clusters are resampled within each. All values are percent of the headline's maximum. Intervals are
 percentile intervals; two runs are compared on the same resampled clusters.
 
-Resamples know only what was drawn: nineteen right answers of nineteen resample to 100 for ever. With fewer than `FEW`
-clusters, or where all but fewer than `Scale.alike` of them agree with their category, Student's t around the clusters
-and a few made-up ones at both ends of the scale takes the resamples' place (see `made_up`).
+Resamples know only what was drawn: nineteen right answers of nineteen resample to 100 for ever. Where they cannot
+be believed, Student's t around the clusters and a few made-up ones takes their place (see `made_up`).
 """
 
 from __future__ import annotations

@@ -232,6 +232,6 @@ STAGE = Stage(
     config=EvaluateConfig,
     needs=("benchmarks",),
     run=evaluate,
-    version="6",  # 6: an item without a reply is wrong, whatever a judge would say of it
+    version="7",  # 7: intervals of few, lone or uniform clusters, and of averages with them
     accepts=("checkpoint", "held_out", "contaminated"),
 )

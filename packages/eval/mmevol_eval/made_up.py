@@ -1,7 +1,8 @@
 """What resamples cannot know, from a few made-up clusters at both ends of the scale.
 
-Nineteen right answers of nineteen resample to 100 for ever, and a category's only cluster is in every resample.
-Student's t around the clusters there are and the made-up ones says how sure they leave one.
+Nineteen right answers of nineteen resample to 100 for ever, and a category's only cluster is in every resample. With
+fewer than `FEW` clusters, where all but fewer than `Scale.alike` of them agree with their category or no resample
+differs, and for lone clusters, Student's t around the clusters and the made-up ones says how sure they leave one.
 """
 
 from __future__ import annotations

@@ -170,6 +170,6 @@ STAGE = Stage(
     config=ReportConfig,
     needs=("scores", "items", "manifest"),
     run=run,
-    version="7",
+    version="8",  # 8: intervals of averages with few, lone or uniform clusters
     accepts=("evolved", "ledger", "images", "losses", "curation", "distribution"),
 )
