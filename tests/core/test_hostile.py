@@ -112,6 +112,12 @@ def test_flagged_questions_alone_do_not_stop_the_same_command_again(tmp_path):
     assert {reply.reason for reply in replies.values()} == {"refused"}
 
 
+def test_an_account_that_was_flagged_stops_the_run(tmp_path):
+    said = http(403, b'{"message": "Your account has been flagged", "code": "account_deactivated"}')
+    with Hostile(lambda *_: [said]) as server, pytest.raises(UserError, match="access denied"):
+        ask_all(endpoint(server.url, concurrency=4), tmp_path / "j.sqlite", numbered(30))
+
+
 def test_an_endpoint_that_begins_to_deny_everything_stops_the_run(tmp_path):
     with (
         Hostile(lambda question, _: [FINE if question in numbered(20) else http(403, b"no")]) as server,

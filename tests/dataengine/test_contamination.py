@@ -179,6 +179,13 @@ def test_chinese_questions_are_compared_by_characters_each_half_a_word(folders):
     assert sign(folders, sample(question=f"你好：{long[:24]}？"), words=12) == "same_question"
 
 
+def test_texts_about_pictures_are_no_pictures_and_cost_no_file(folders):
+    asked = "Which of the many small boats on the long grey river carries a man with a red hat?"
+    rows = [{"image_caption": "图" * 70, "image_hash": "a1" * 64, "question": "short"}, {"question": asked}]
+    (folders / "benchmarks" / "x.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert sign(folders, sample("flat.png", question=asked)) == "same_question"
+
+
 def test_a_missing_folder_is_a_user_error(folders):
     with pytest.raises(UserError, match="benchmark folder not found"):
         Gate(GateConfig(benchmarks=folders / "nowhere"))

@@ -1,5 +1,6 @@
 """Which box a text speaks of; where that is in doubt no check decides, where it is plain every check does."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,7 @@ def found(question, answer, *labels, ocr=(), style="instruction_following", pare
         ("tie of the man", "man in blue suit", None),
         ("red shape", "red car", None),
         ("person", "skier", None),
+        ("person", "player 1", None),
         ("persons", "man", None),
         ("vehicle", "car", None),
         ("object", "dog", None),
@@ -135,6 +137,48 @@ def test_a_plain_mistake_about_the_one_object_is_found(check, question, answer):
 )
 def test_words_of_the_picture_are_no_talk_of_the_prompt(question, answer):
     assert found(question, answer, ocr=("Fig 1. in 1999", "N/A")) == []
+
+
+def test_a_name_that_is_none_breaks_nothing():
+    for name in ("___", "-", "②"):
+        assert "existence_wrong" not in found(f"Is there a {name} in the image?", "No", "dog")
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Match the objects with the provided bounding boxes in words.", "The first is the dog"),
+        ("Does the given description match the image: a dog runs?", "No, it lies"),
+        ("What did she do?", "She posed as a model for the painter."),
+        ("What was it announced as?", "It was announced as an AI summit."),
+        ("What is the slope of the vertical line?", "Undefined."),
+        ("Which element is it?", "Na"),
+        ("Who painted it?", "Unknown"),
+        ("Which parts are shaded?", "The intervals [0, 0.25], [0.5, 0.75] are shaded."),
+        ("What is in the box?", "(1, 2, 3, 4)"),
+        ("Is there a dog?", "There is no doubt: yes."),
+    ],
+)
+def test_words_that_only_look_like_a_refusal_a_leak_or_a_box_pass(question, answer):
+    assert found(question, answer, "dog") == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "According to the caption, in the image there is a dog.",
+        "Based on the caption in the prompt, a dog.",
+        "As mentioned in the caption, the dog is brown.",
+    ],
+)
+def test_a_leak_is_one_where_the_picture_holds_text_too(answer):
+    assert found("What is this?", answer, "dog", ocr=("Sold on Monday morning",)) == ["prompt_leak"]
+
+
+def test_gaps_are_found_in_linear_time():
+    began = time.perf_counter()
+    found("(" + " " * 20_000 + "x", "y", style="fill_in_the_blank")
+    assert time.perf_counter() - began < 2
 
 
 @pytest.mark.parametrize(

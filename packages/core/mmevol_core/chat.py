@@ -82,7 +82,7 @@ class Chat(Asker):
     async def _attempt(self, request: Request) -> Outcome:
         end = self.endpoint
         plain = request.prompt_tokens(end.tokens_per_image)
-        asked = plain * min(self._seen, MOST_ABOVE)
+        asked = plain * self._seen
         tokens = asked + end.max_tokens
         await self._sleep(max(self._requests.reserve(1), self._tokens.reserve(tokens)))
         worst = end.usd(asked, end.max_tokens)
@@ -94,7 +94,8 @@ class Chat(Asker):
                 outcome = await self._transport.post(request.body)
                 done = outcome.completion
                 if done is not None and done.counted:
-                    self._seen = max(self._seen, done.prompt_tokens / max(plain, SHORT))
+                    above = done.prompt_tokens / max(plain, SHORT)
+                    self._seen = max(self._seen, above if above <= MOST_ABOVE else 1.0)
                     spent, used = end.usd(done.prompt_tokens, done.completion_tokens), _sum(done)
                 elif done is not None or outcome.billed:
                     spent, used = worst, tokens  # as much as it can have been: nobody says how much it was

@@ -22,6 +22,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 # OpenRouter's words and Azure's for a question that a filter does not let through; a key that is denied has others
+_ACCOUNT = re.compile(rb"account|api[ _-]?key|deactivat|permission", re.IGNORECASE)
 _FILTERED = re.compile(rb"moderation|flagged|content[ _-]?(policy|filter|management)|safety|harmful", re.IGNORECASE)
 OF_ONE_ROW = {403, 404}  # may also be said of one question, where others are answered
 
@@ -40,8 +41,12 @@ def classify(status: int, raw: bytes, *, structured: bool) -> str:
         return NO_STRUCTURE
     if status < 300:
         return "not_json"
-    filtered = status == 403 and _FILTERED.search(raw)
-    return "refused" if status == 400 or filtered else f"http_{status}"
+    return "refused" if status == 400 or filtered(status, raw) else f"http_{status}"
+
+
+def filtered(status: int, raw: bytes) -> bool:
+    """Whether it is the question that was not let through, not the account: moderation, as OpenRouter calls it."""
+    return status == 403 and _FILTERED.search(raw) is not None and _ACCOUNT.search(raw) is None
 
 
 def retryable(reason: str) -> bool:
@@ -66,7 +71,7 @@ def fatal(endpoint: Endpoint, url: str, status: int, raw: bytes, location: str =
         if endpoint.api_key_name
         else "api_key_name (no key was sent)"
     )
-    if status in {401, 403} and not (status == 403 and _FILTERED.search(raw)):
+    if status in {401, 403} and not filtered(status, raw):
         return UserError(f"{where}: access denied to {endpoint.model!r}; check {key}")
     if status == 404:
         return UserError(f"{where}: no such address or no model {endpoint.model!r}; check base_url and model")

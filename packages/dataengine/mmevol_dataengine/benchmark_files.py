@@ -20,6 +20,8 @@ _QUESTIONS = ("question", "text", "query", "instruction", "problem", "prompt")
 _NUMBERS = ("index", "question_id", "id", "pid")
 _SHOW = ("image", "img", "picture")
 _SPEAKERS = {"human": True, "user": True, "gpt": False, "assistant": False, "system": False}  # of turns: who asks
+# what JPEG, PNG, GIF, WebP, TIFF and BMP begin with, in base64
+_BEGINNINGS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK", "Qk")
 _NUMBER = 64  # a cell for a picture that is not longer holds the index of another row
 
 
@@ -70,9 +72,9 @@ def _several(cell: str) -> list[str]:
 
 
 def _decoded(text: str) -> bytes | None:
-    """A picture in base64, also as data URL; None for an index, a name, an address. ValueError when it is broken."""
+    """A picture in base64, also as data URL; None for an index, a name, a text. ValueError when it is broken."""
     text = text.partition(";base64,")[2] or text
-    if len(text) <= _NUMBER or any(mark in text for mark in ".: "):
+    if len(text) <= _NUMBER or not text.startswith(_BEGINNINGS):
         return None
     return base64.b64decode(text, validate=True)
 

@@ -12,8 +12,8 @@ from mmevol_dataengine.vocabulary import THINGS, words
 Corners = tuple[float, float, float, float]
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?|-?\.\d+)\s*"
-_COMMA = r"(?:,|\]\s*,\s*\[)"  # [[a, b], [c, d]] is one, too
-_BOX = re.compile(rf"(?:\[\[?|\(|<box>){_NUMBER},{_NUMBER}{_COMMA}{_NUMBER},{_NUMBER}(?:\]\]?|\)|</box>)")
+_BOX = re.compile(rf"(?:[\[(]|<box>){_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}(?:[\])]|</box>)")
+_CORNERS = re.compile(rf"\[\s*\[({_NUMBER},{_NUMBER})\]\s*,\s*\[({_NUMBER},{_NUMBER})\]\s*\]")  # [[a, b], [c, d]]
 _BESIDE = re.compile(  # words right before four numbers that make these a box, whatever the numbers
     r"(?:\b(?:bounding box|box|bbox|bbx|region|coordinates?)(?:es|s)?(?![ -]?(?:plot|chart|whisker))"
     r"(?:_\d+)?(?:\s+(?:is|are|of|at|in|the|\w+)){0,3}"
@@ -40,7 +40,7 @@ _COUNTED = [  # plain ways to ask for a count
 _IS_THERE = re.compile(
     rf"^\s*(?:is there (an?|any|no|not an?)|are there(?: (an?|any|no|not an?))?) ([\w\s-]+?)(?: here)?{_SEEN}", re.I
 )
-_YES_NO = re.compile(r"\W*(yes|no|there (?:is|are) (?:no|not an?y?))\b", re.IGNORECASE)
+_YES_NO = re.compile(r"\W*(yes|no|there (?:is|are) (?:no(?! doubt| question)|not an?y?))\b", re.IGNORECASE)
 _NUMBERS = {
     name: value
     for value, name in enumerate(
@@ -98,6 +98,7 @@ def boxes_in(text: str, labels: Collection[str] = ()) -> Iterator[Corners]:
     Four numbers are one when all are at most 1 with a fraction among them, or when "box", a region's word or one of
     `labels` stands right before them; an argument list, a colour or a list of values is none.
     """
+    text = _CORNERS.sub(r"[\1, \4]", text)
     for found in _BOX.finditer(text):
         before = text[: found.start()]
         left, top, right, bottom = (float(number) for number in found.groups())
@@ -173,7 +174,7 @@ def wrong_existence(item: QA, sample: Sample, complete: bool) -> str | None:
     name, denied = asked.group(3), (asked.group(1) or asked.group(2) or "").lower().startswith("no")
     yes = (said.group(1).lower() == "yes") != (denied and said.group(1).lower() in {"yes", "no"})
     parts = [word for word in words(name) if word not in _FILLER | THINGS]
-    if _AMOUNTS & set(words(name)) or number_of(words(name)[0]) is not None:
+    if not words(name) or _AMOUNTS & set(words(name)) or number_of(words(name)[0]) is not None:
         return None
     named = [names(name, box.label) for box in sample.boxes]
     if not yes and any(named):
@@ -204,4 +205,4 @@ def _only_number(text: str) -> int | None:
 
 def number_of(word: str) -> int | None:
     """The number that a lower-case word or digits stand for, zero to twenty in words."""
-    return int(word) if word.isdigit() else _NUMBERS.get(word)
+    return int(word) if word.isdecimal() else _NUMBERS.get(word)

@@ -34,7 +34,8 @@ _ONLY_THINGS = frozenset(
         "flower", "computer", "water", "counter", "tower", "paper", "monitor", "mirror", "refrigerator", "toaster",
         "drier", "meter", "poster", "trailer", "tractor", "helicopter", "scooter", "ladder", "letter", "number",
         "corner", "burger", "hamburger", "speaker", "printer", "calculator", "elevator", "projector", "sweater",
-        "shower", "drawer", "river",
+        "shower", "drawer", "river", "floor", "door", "tiger",
+        "spider",
     ]
 )  # fmt: skip
 _KINDS = frozenset(
@@ -56,7 +57,7 @@ def names(text: str, label: str) -> bool | None:
     if _contradict(set(asked), set(given)):
         return False
     if not set(asked) & set(given):
-        return None if _may_be(asked[-1], given[-1]) else False
+        return None if _may_be(_head(asked), _head(given)) else False
     return True if _says_less(asked, given) else None
 
 
@@ -68,6 +69,11 @@ def several(label: str) -> bool:
 
 def _noun(text: str) -> tuple[str, ...]:
     return tuple("gray" if word == "grey" else word for word in words(text) if word not in _ARTICLES)
+
+
+def _head(noun: tuple[str, ...]) -> str:
+    """The last word that is no number: "player" of "player 1"."""
+    return next((word for word in reversed(noun) if not word.isdigit()), noun[-1])
 
 
 def _contradict(asked: set[str], given: set[str]) -> bool:
@@ -86,8 +92,7 @@ def _says_less(asked: tuple[str, ...], given: tuple[str, ...]) -> bool:
         return False
     if asked[-1] in ANY:  # "the red object"
         return asked[-1] not in _SHAPED or bool(SHAPES & set(given))
-    heads = [word for word in given if not word.isdigit()] or [given[-1]]
-    return asked[-1] in {heads[-1], given[-1]} and all(
+    return asked[-1] in {_head(given), given[-1]} and all(
         word in COLOURS | SHAPES | _SIZES or word.isdigit() for word in more
     )
 

@@ -107,13 +107,14 @@ def _refusal(case: Case) -> str | None:
 
 def _prompt_leak(case: Case) -> str | None:
     seeds = f"{case.parent.question} {case.parent.answer}".lower()
-    printed = sum(len(text.text.split()) for text in case.sample.ocr) > 2  # a caption may stand in the picture
+    written = sum(len(text.text.split()) for text in case.sample.ocr) > 2  # a caption may stand in the picture
     for text in (case.item.question, case.item.answer):
         if MARK in text:  # in a conversation it would stand for one more picture
             return f"has {MARK} in it"
         for found in wording.LEAK.finditer(text):
-            may_stand = printed or wording.BESIDE.match(text, found.end())
-            if found.group(0).lower() not in seeds and not (may_stand and wording.PRINTED.search(found.group(0))):
+            asks = written and text is case.item.question and wording.PRINTED.search(found.group(0))
+            placed = wording.CAPTION.search(found.group(0)) and wording.BESIDE.match(text, found.end())
+            if found.group(0).lower() not in seeds and not asks and not placed:
                 return f"speaks of {found.group(0)!r}"
     return None
 

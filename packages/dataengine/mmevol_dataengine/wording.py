@@ -7,8 +7,8 @@ import re
 _PICTURES = r"(?:(?:the|this|any|an|your|that|provided|attached) )*(?:\w+ )?(?:images?|pictures?|photos?)"
 # The model speaks of itself; "I'm sorry, we are closed" may stand on a sign.
 REFUSAL = re.compile(
-    r"(?<![\"'“‘«])\b(as an? (?:(?:large|ai|multimodal|text|based|text-based) )*(?:language |vision )?model\b"
-    r"|as an ai (?:assistant\b)?,?|as an ai,"
+    r"(?<![\"'“‘«])\b(as an? (?:large |multimodal )*(?:language|vision|ai|multimodal|text-based) (?:language )?model\b"
+    r"|as an ai(?: assistant\b|,)"
     r"|i(?:'?m| am) sorry,? (?:but )?(?:i (?:can(?:no|')t|am (?:not|unable)|was (?:not|unable)|do(?: not|n't)"
     r"|have no|could(?: not|n't))|i'm (?:not|unable)|as an|there (?:is|was) no|the image|no image)"
     r"|i apologi[sz]e,? but (?:i\b|as an|there|the image)"
@@ -21,7 +21,7 @@ REFUSAL = re.compile(
     r"|no image (?:was |is )?(?:provided|attached)|cannot be determined from the (?:text|caption|description) alone)",
     re.IGNORECASE,
 )
-NOTHING = re.compile(r"^\W*(?:n\.?/?a|not available|no answer|unknown|undefined|null)\W*$|^[\s\-–—.?]*$", re.IGNORECASE)
+NOTHING = re.compile(r"^\W*(?:n/a|n\.a\.?|not available|no answer|null)\W*$|^[\s\-–—.?]*$", re.IGNORECASE)
 SIGNS = re.compile(r"\b(operator|symbol|sign|mark|character|punctuation|written|read|say|text|word)", re.IGNORECASE)
 _SOURCE = r"(?:captions?|annotations?|prompts?|json|metadata)"
 _GIVEN = r"(?:given|provided|above)"
@@ -29,7 +29,9 @@ LEAK = re.compile(
     rf"\b((?i:(?:according to|based on|given|as per|from) (?:the |your |this )?(?:{_GIVEN} )?{_SOURCE}\b"
     rf"|(?:mentioned|described|stated|listed|noted) (?:in|by) the {_SOURCE}\b"
     rf"|the (?:{_GIVEN} )?{_SOURCE} (?:says?|mentions?|states?|describes?|lists?|does not|do not|asks?)\b"
-    rf"|{_GIVEN} (?:bounding boxes|box coordinates|(?:image |picture )?descriptions?|{_SOURCE})\b"
+    rf"|(?:according to|based on|as per|from|given) (?:the |your |these )?{_GIVEN} (?:bounding boxes|box coordinates"
+    r"|(?:image |picture )?descriptions?)\b"
+    rf"|{_GIVEN} {_SOURCE}\b"
     r"|(?:according to|based on|as per|from) the (?:image|picture|photo) (?:description|caption)s?\b"
     r"|bounding box list|the given (?:item|box|question|q&a)s?\b"
     r"|(?:original|earlier|previous) (?:question|q&a)s?\b|previous version of (?:the|this) question"
@@ -38,8 +40,11 @@ LEAK = re.compile(
     r"|^(?i:the description (?:says?|mentions?|states?))\b"
     r"|TASK: ?(?:evolve|score)|DIRECTION: ?[a-z]+_|INPUT:\s*\{)"
 )
-PRINTED = re.compile(r"\b(?:caption|description|json|metadata)", re.IGNORECASE)  # may stand in the picture itself
-BESIDE = re.compile(r"\W*(?:below|above|under|beneath|beside|at the|on the|in the|of the)\b", re.IGNORECASE)
+CAPTION = re.compile(r"\b(?:caption|description)", re.IGNORECASE)
+PRINTED = re.compile(
+    r"^the (?:caption|description)s? (?:say|mention|state|describe|list)", re.IGNORECASE
+)  # "what does ..."
+BESIDE = re.compile(r"\s+(?:below|above|under|beneath|beside|at the (?:top|bottom|left|right))\b", re.IGNORECASE)
 READS = re.compile(
     r"\b(say|says|read|reads|written|text|word|words|sign|label|letters?|characters?|translat\w*|name|called|spell\w*"
     r"|language|chinese|japanese|korean|russian|arabic|hindi|greek|english|thai|hebrew)\b",
@@ -47,7 +52,8 @@ READS = re.compile(
 )
 COUNTS = re.compile(r"\b(how many|number of|count (?:the|all|how|each|every)|total count|count of)\b", re.IGNORECASE)
 ASKS_BOX = re.compile(
-    r"\b(?:give|provide|state|output|write|with|what (?:is|are)|find) (?:\w+ ){0,2}(?:bounding )?box(?:es)?\b(?! plot)",
+    r"\b(?:(?:give|provide|state|output|find) (?:\w+ ){0,2}(?:bounding )?box(?:es)?"
+    r"|with (?:its|their) (?:bounding )?box(?:es)?|what (?:is|are) the bounding box(?:es)?)\b(?! plot)",
     re.IGNORECASE,
 )
 LOCATES = re.compile(
@@ -64,7 +70,7 @@ TEXTUAL = re.compile(  # may be counted by their names
 OPTION = re.compile(r"(?:^|(?<=[\s(]))(?:([A-Ha-h1-9])[.):]|(?m:^)([A-Ha-h]) [-–—] )\s*(?=[^\s.)])")
 _LISTED = re.compile(r"\b(?:options|choices)\W{1,3}([^.?!\n]+(?:, | or )[^.?!\n]+)", re.IGNORECASE)
 _ROMAN = re.compile(r"^\s*\(?(i{1,3}|iv|v)[.)]\s+(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
-GAP = re.compile(r"_{2,}|(?<!\S)_(?!\S)|[\[{(]\s*(?:blank|\s{2,})\s*[\]})]|\[\s*\]|…|\.{3,}", re.IGNORECASE)
+GAP = re.compile(r"_{2,}|(?<!\S)_(?!\S)|[\[{(](?:\s*blank\s*|\s{2,})[\]})]|\[\s*\]|…|\.{3,}", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W_]+|(?<=[\w)] )[-+*/×÷<>=≤≥≠^](?= [\w(])|(?<=\d)[-+*/×÷<>=≤≥≠^](?=\d)")
 LETTER = re.compile(
     r"^\W*(?i:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?\s*:?\s*)?\W*([A-Ha-h1-9]|[IViv]{1,3})"
