@@ -190,6 +190,26 @@ def test_what_the_references_rule_would_train_on_silently_is_refused_by_name(tmp
         Maker(tmp_path, replace(reading, mode="mmevol")).row(0, row)
 
 
+HALF = "holds half of a surrogate pair, which is no character"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"id": "\ud800"}, f"`id` {HALF}"),
+        ({"id": ["a", 10**5000]}, "`id` is a number of too many digits"),
+        ({"image": "b\udcff.png"}, f"`image` {HALF}"),  # as Python reads a file name that is not UTF-8
+        ({"image": ["1.png", "b\udcff.png"]}, f"`image` {HALF}"),
+    ],
+)
+def test_a_row_whose_id_or_picture_cannot_be_written_is_refused_by_name(tmp_path, reading, changes, why):
+    data, images = world(tmp_path, rows=1, text_rows=0)
+    (images / "b\udcff.png").write_bytes(next(images.rglob("*.png")).read_bytes())
+    good = json.loads(data.read_text())[0]
+    count, batch, refused = Maker(images, reading).batch(0, [good, {**good, **changes}])
+    assert (count, batch.num_rows, refused.numbers) == (2, 1, {why: [1]})
+
+
 def test_a_picture_cut_short_is_named_with_its_row_its_file_and_what_finds_others(tmp_path, reading):
     data, images = world(tmp_path, rows=1, text_rows=0)
     rows = json.loads(data.read_text())

@@ -7,6 +7,8 @@ from typing import Any
 
 from mmevol_train.conversation import BadRow
 
+HALF = "holds half of a surrogate pair, which is no character"  # JSON can say it, and a file name of odd bytes is read so
+
 
 def row_problem(row: Any) -> str:
     """Why a row is no LLaVA row, or an empty text."""
@@ -16,11 +18,17 @@ def row_problem(row: Any) -> str:
     for turn in turns:
         if not (isinstance(turn, dict) and isinstance(turn.get("from"), str) and isinstance(turn.get("value"), str)):
             return "every turn needs the texts `from` and `value`"
-        try:
-            (turn["from"] + turn["value"]).encode()
-        except UnicodeEncodeError:
-            return "a turn holds half of a surrogate pair, which is no character"
-    return ""
+        if not _written(turn["from"] + turn["value"]):
+            return f"a turn {HALF}"
+    try:
+        return "" if _written(row_id(row)) else f"`id` {HALF}"
+    except ValueError:  # a number of more digits than Python writes
+        return "`id` is a number of too many digits"
+
+
+def row_id(row: Mapping[str, Any]) -> str:
+    """A row's own name, empty without one."""
+    return str(row.get("id") or "")
 
 
 def image_names(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -29,4 +37,15 @@ def image_names(row: Mapping[str, Any]) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise BadRow("`image` is neither a path nor a list of paths")
+    if not all(map(_written, names)):
+        raise BadRow(f"`image` {HALF}")
     return tuple(names)
+
+
+def _written(text: str) -> bool:
+    """Whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

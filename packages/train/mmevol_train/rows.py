@@ -29,7 +29,7 @@ from mmevol_train.conversation import (
 from mmevol_train.corpus import Picture, Refused, Row, to_batch
 from mmevol_train.encoding import newline_ids
 from mmevol_train.images import image_size
-from mmevol_train.llava import image_names, row_problem
+from mmevol_train.llava import image_names, row_id, row_problem
 from mmevol_train.pieces import Pieces
 
 
@@ -84,7 +84,7 @@ class Maker:
         if found != len(names):
             raise BadRow(f"{len(names)} images for {found} placeholders")
         pictures = tuple(self._picture(name) for name in names)
-        row = Row(number, ids, supervised & ~slots, pictures, str(stored.get("id") or ""), _source(names))
+        row = Row(number, ids, supervised & ~slots, pictures, row_id(stored), _source(names))
         if row.length > self._reading.max_length:
             raise BadRow("longer than max_length")
         if not row.supervised[1:].any():
