@@ -332,6 +332,15 @@ def test_a_list_that_breaks_off_is_refused_with_its_place(tmp_path, text):
         list(stream.json_rows(tmp_path / "rows.json"))
 
 
+@pytest.mark.parametrize(
+    ("value", "why"), [("9" * 5000, "a number of too many digits"), ("[" * 200_000, "lists within lists too deep")]
+)
+def test_a_value_that_python_cannot_read_is_refused_with_its_place(tmp_path, value, why):
+    (tmp_path / "rows.json").write_text('[{"id": 1}, {"id": ' + value + "}]")
+    with pytest.raises(UserError, match=rf"not whole JSON: {why}.*character 12"):
+        list(stream.json_rows(tmp_path / "rows.json"))
+
+
 def png(color):
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4), color).save(buffer, "png")

@@ -91,6 +91,10 @@ class _Text:
                 if not self._more():
                     raise self.broken(f"{error.msg}, in the element that begins there") from error
                 continue
+            except ValueError as error:  # only whole numbers: Python reads no more than 4,300 digits
+                raise self.broken("a number of too many digits, in the element that begins there") from error
+            except RecursionError as error:
+                raise self.broken("lists within lists too deep, in the element that begins there") from error
             if not isinstance(value, int | float) or self._window[end : end + 1] in _AFTER or not self._more():
                 self._at = end
                 return value
