@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmevol_eval.benchmarks.mme import COGNITION
 from mmevol_eval.bootstrap import average, estimate
@@ -74,6 +76,30 @@ def test_averages_of_small_benchmarks_cover_the_truth():
         low, high = average([*small, large]).interval
         inside += low <= 100 * (6 * 0.8 + 0.6) / 7 <= high
     assert inside / 100 >= 0.9
+
+
+@pytest.mark.parametrize(("number", "size", "differ"), [(3, 10, 0.3), (3, 10, 0.6), (13, 8, 0.2)])
+def test_averages_of_small_differences_by_chance_seldom_leave_out_zero(number, size, differ):
+    rng = np.random.default_rng(13)
+    outside = 0
+    for seed in range(60):
+        a, b = {}, {}
+        for name in map(str, range(number)):
+            other, right = rng.random(size) < differ, rng.random(size) < 0.5
+            a[name], b[name] = (rows(one * 1.0, range(size), name) for one in (right, right ^ other))
+        low, high = compare(a, b, resamples=200, seed=seed)[-1].ci95
+        outside += not low <= 0 <= high
+    assert outside / 60 <= 0.1
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from("abc")), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_every_interval_holds_its_value_on_the_scale(drawn):
+    scores, names = zip(*drawn, strict=True)
+    parts = [by_category(scores, names), rows(scores, range(len(scores)))]
+    found = [estimate(part, resamples=100) for part in parts]
+    for one in (*found, average(found)):
+        assert 0 <= one.interval[0] <= one.value <= one.interval[1] <= 100 + 1e-9
 
 
 def test_the_average_of_one_benchmark_is_that_benchmark():
