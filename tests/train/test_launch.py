@@ -8,9 +8,10 @@ import pytest
 import torch
 import yaml
 
+from mmevol_core.config import every_key
 from mmevol_core.errors import UserError
 from mmevol_core.stage import StageResult
-from mmevol_train.config import EngineConfig, FinetuneConfig, PretrainConfig, every_key, rows_a_step
+from mmevol_train.config import EngineConfig, FinetuneConfig, PretrainConfig, rows_a_step
 from mmevol_train.launch import ERROR, ORDER, RESULT, command, spread
 from mmevol_train.parts import BackboneConfig
 from mmevol_train.ready import check_machine
