@@ -182,6 +182,16 @@ def standin(request, tmp_path_factory):
     return model.eval(), [dataset[place] for place in (5, 0, 3, 6, 1)], pixels
 
 
+@pytest.mark.parametrize(
+    ("ids", "other"),
+    [([5, 9, 6, 9, 7], [7, 9, 5, 9, 6]), ([5, 9, 5], [4, 9, 4]), ([0, 9, 0], [1, 9, 1]), ([10, 9, 10], [11, 9, 11])],
+)
+def test_another_wording_is_another_one_also_where_all_tokens_of_the_text_are_the_same(ids, other):
+    row = {"ids": np.array(ids), "labels": np.array(ids)}  # 9 is the picture's
+    found = reworded(row, 9)
+    assert found["ids"].tolist() == other and found["labels"].tolist() == row["ids"].tolist() == ids
+
+
 @pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("first", [0, 1], ids=["text", "picture"])
 def test_no_token_moves_with_another_conversation_and_a_leak_moves_one_a_hundred_times_the_bound(

@@ -158,10 +158,18 @@ def sharing(batches: Sequence[list[int]]) -> list[int]:
 
 
 def reworded(row: dict[str, Any], slot: int) -> dict[str, Any]:
-    """The row with each text token where the next one was; pictures, their `slot` tokens, labels and length stay."""
+    """The row with each text token where the next one was; pictures, their `slot` tokens, labels and length stay.
+
+    Where all text tokens are one, which moving does not change, their neighbour in the vocabulary takes its place.
+    """
     ids = row["ids"].copy()
     text = ids != slot
-    ids[text] = np.roll(ids[text], 1)
+    words = ids[text]
+    if len(words) and (words == words[0]).all():
+        other = next(token for token in (words[0] - 1, words[0] + 1, words[0] + 2) if token >= 0 and token != slot)
+        ids[text] = other
+    else:
+        ids[text] = np.roll(words, 1)
     return {**row, "ids": ids}
 
 
