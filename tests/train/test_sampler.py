@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmevol_core.errors import UserError
+from mmevol_train.config import FinetuneConfig
 from mmevol_train.sampler import plan
+from mmevol_train.training import _rows_a_step
 
 LENGTHS = st.lists(st.integers(1, 500), min_size=1, max_size=200).map(lambda values: np.array(values, np.int64))
 
@@ -47,16 +49,23 @@ def test_every_row_of_every_pass_is_learned_dropped_or_not_reached(lengths, size
 
 
 # Sixty rows of ten tokens in packed rows of forty: four rows each. Two processes that accumulate twice make 16 a step.
-def test_rows_of_a_packed_step_are_counted_and_held_against_the_global_batch():
-    found = plan(np.full(60, 10), 16, epochs=1, seed=0, pack_length=40)
-    assert found.rows_a_step("finetune", 2, 2, None) == found.rows_a_step("finetune", 2, 2, 16) == 16
-    assert found.rows_a_step("finetune", 2, 2, 14) == 16  # no other number of packed rows comes nearer
-    with pytest.raises(UserError, match=r"2 accumulated x 4.0 rows in a packed row = 16 rows a step, not .*=32"):
-        found.rows_a_step("finetune", 2, 2, 32)
-    with pytest.raises(UserError, match=r"set finetune.accumulate=4, or finetune.global_batch=null"):
-        found.rows_a_step("finetune", 2, 2, 32)
-    with pytest.raises(UserError, match="set a smaller pack_length"):
-        found.rows_a_step("finetune", 1, 2, 1)
+def test_rows_of_a_packed_step_are_counted():
+    assert plan(np.full(60, 10), 16, epochs=1, seed=0, pack_length=40).rows_a_step(2 * 2) == 16
+
+
+# Packed rows of 400 hold four rows of 100 or two of 200: eight accumulated are 32 of the short or 16 of the long, and
+# no number of them is near 16 for both.
+def test_arms_that_fill_packed_rows_differently_share_one_accumulate_and_the_further_is_said(caplog):
+    backbone = {"name": "x", "vision_tower": "x", "language_model": "x", "chat_template": "qwen2", "pinpoints": []}
+    values = {"backbone": backbone, "batch_size": 1, "batching": "packed", "pack_length": 400, "global_batch": 16}
+    config = FinetuneConfig.model_validate({**values, "accumulate": 8})
+    short, long = (plan(np.full(96, size), 1, epochs=1, seed=0, multiple=8, pack_length=400) for size in (100, 200))
+    assert _rows_a_step("finetune", config, long) == 16 and not caplog.records
+    assert _rows_a_step("finetune", config, short) == 32
+    (said,) = caplog.messages
+    assert said == (
+        "finetune: packed rows make 32.0 rows a step on average, not global_batch=16; accumulate=4 would come nearest"
+    )
 
 
 def test_padding_stays_below_eight_percent_on_a_wide_mix_of_lengths():

@@ -72,10 +72,10 @@ def rows_a_step(stage: str, config: Any, ranks: int) -> str:
     """The global batch as the product it is, beside the paper's."""
     if config.batching == "packed":
         tokens = config.pack_length * config.accumulate * ranks
-        wanted = f"{config.global_batch} rows on average" if config.global_batch else "as many rows as fit"
+        wanted = f"; a warning where their mean is not near {config.global_batch}" if config.global_batch else ""
         return (
             f"{ranks} GPUs x {config.accumulate} packed rows of {config.pack_length:,} = {tokens:,} tokens a step; "
-            f"{wanted}, counted when the rows are read"
+            f"as many rows as fit, counted when they are read{wanted}"
         )
     rows = global_batch(config, ranks)
     paper = PAPER_ROWS[stage]

@@ -36,22 +36,9 @@ class Plan:
         unreached = sum(map(len, self.batches[count:]))
         return replace(self, batches=self.batches[:count], unreached=self.unreached + unreached)
 
-    def rows_a_step(self, stage: str, accumulate: int, ranks: int, wanted: int | None) -> float:
-        """Rows of an optimizer step on average, where a micro-batch is a packed row and holds what fits.
-
-        Raises:
-            UserError: when another number of accumulated packed rows would come nearer to the `wanted` rows.
-        """
-        packed = sum(map(len, self.batches)) / len(self.batches)
-        each = packed * ranks
-        rows = each * accumulate
-        if wanted is None or abs(rows - wanted) <= 0.6 * each:  # whole numbers of packed rows come within a half
-            return rows
-        way = f"{stage}.accumulate={round(wanted / each)}" if wanted > each / 2 else "a smaller pack_length"
-        raise UserError(
-            f"{stage}: {ranks} processes x {accumulate} accumulated x {packed:.1f} rows in a packed row = {rows:.0f} "
-            f"rows a step, not global_batch={wanted}; set {way}, or {stage}.global_batch=null"
-        )
+    def rows_a_step(self, multiple: int) -> float:
+        """Rows of an optimizer step of `multiple` micro-batches on average."""
+        return sum(map(len, self.batches)) / len(self.batches) * multiple
 
 
 def epoch(lengths: NDArray[np.int64], batch_size: int, seed: tuple[int, int]) -> list[list[int]]:

@@ -113,10 +113,20 @@ def _multiple(config: TrainConfig) -> int:
 
 
 def _rows_a_step(stage: str, config: TrainConfig, order: Plan) -> float:
-    """Rows of a step, as asserted; of packed rows the mean over the plan."""
+    """Rows of a step, as asserted; of packed rows, which hold what fits, the mean over the plan.
+
+    Arms of one experiment share `accumulate` and fill packed rows differently, so a mean that is not `global_batch`
+    is said and recorded, not refused.
+    """
     if config.batching == "padded":
         return rows_a_step(stage, config, world_size())
-    return round(order.rows_a_step(stage, config.accumulate, world_size(), config.global_batch), 1)
+    rows, wanted = order.rows_a_step(_multiple(config)), config.global_batch
+    each = rows / config.accumulate
+    if wanted is not None and abs(rows - wanted) > 0.6 * each and rank() == 0:  # whole numbers come within a half
+        way = f"accumulate={round(wanted / each)}" if wanted > each / 2 else "a smaller pack_length"
+        said = "%s: packed rows make %.1f rows a step on average, not global_batch=%d; %s would come nearest"
+        log.warning(said, stage, rows, wanted, way)
+    return round(rows, 1)
 
 
 def _announce(learns: list[dict[str, Any]], config: TrainConfig, rows: float) -> None:
