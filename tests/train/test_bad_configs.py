@@ -1,5 +1,7 @@
 """Values that fit a type and mean nothing are refused in one line, before a row is read."""
 
+import json
+
 import pytest
 from support.tiny_models import backbone
 from support.training_runs import COMMON
@@ -9,6 +11,7 @@ from mmevol_core.errors import UserError
 from mmevol_train.backbone import build
 from mmevol_train.config import FinetuneConfig
 from mmevol_train.parts import BackboneConfig
+from mmevol_train.ready import check_machine
 from mmevol_train.shapes import shapes
 from mmevol_train.training import adapted
 
@@ -33,14 +36,16 @@ def finetune(parts, **changes):
             {"engine": {"name": "deepspeed_zero2", "deepspeed": {"zero_optimization": {"stage": 3}}}},
             "engine deepspeed_zero2 has zero_optimization.stage 3",
         ),
+        (
+            {"engine": {"name": "deepspeed_zero2", "deepspeed": {"zero_optimization": None}}},
+            "engine deepspeed_zero2 has zero_optimization.stage None",
+        ),
         ({"seed": -1}, r"finetune\.seed: .*greater than or equal to 0"),
         ({"seed": 2**63}, r"finetune\.seed: .*less than 4294967296"),
         ({"threads": 10**6}, r"finetune\.threads: .*less than or equal to 1024"),
         ({"lr_projector": float("inf")}, r"finetune\.lr_projector: Input should be a finite number"),
         ({"weight_decay": float("nan")}, r"finetune\.weight_decay: Input should be a finite number"),
         ({"lora": {"targets": []}}, r"finetune\.lora\.targets: .*at least 1 item"),
-        ({"lora": {"targets": ["q_proj", "foo"]}}, "no linear layer foo; choose among q_proj, k_proj"),
-        ({"lora": {"targets": ["q_proj|k_proj"]}}, r"no linear layer q_proj\|k_proj"),
         ({"lora": {}, "train_language_model": False}, "set train_language_model to true, or lora to null"),
     ],
 )
@@ -48,6 +53,23 @@ def test_a_value_without_meaning_is_named(parts, changes, words):
     with pytest.raises(UserError, match=words) as refused:
         finetune(parts, **changes)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("target", ["foo", "q_proj|k_proj"])
+@pytest.mark.parametrize("model", ["", "Qwen/Qwen2-7B-Instruct", "standin:llama3"])
+def test_a_target_that_a_known_language_model_lacks_is_named_before_it_is_built(parts, model, target):
+    backbone = {**parts.model_dump(), "language_model": model or parts.language_model}
+    config = finetune(parts, backbone=backbone, lora={"targets": ["q_proj", target]})
+    with pytest.raises(UserError, match=r"unknown linear layer '.*' in lora\.targets.* Valid: down_proj, gate_proj"):
+        check_machine(config)
+
+
+@pytest.mark.parametrize("model_type", ["phi3", None])
+def test_layers_of_other_language_models_are_left_to_the_model_whatever_its_template(parts, tmp_path, model_type):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    folder = tmp_path if model_type else tmp_path / "not" / "here"
+    backbone = {**parts.model_dump(), "language_model": str(folder), "chat_template": "qwen2"}
+    check_machine(finetune(parts, backbone=backbone, lora={"targets": ["qkv_proj"]}))
 
 
 def test_a_target_that_another_language_model_lacks_is_named(parts):

@@ -140,6 +140,7 @@ def test_seven_billion_parameters_in_four_bits_fit_a_gpu_that_cannot_hold_them_w
         # P = G = 388 + 98 + 36 = 522, two ranks: host 2 x 522 / 2 weights, (2 + 12 + 4) x 522 / 2 for AdamW
         ([], (2 * 522, 0, 0, 261 * (2 + 2 + 12 + 4))),
         (["engine.deepspeed.zero_optimization.stage3_max_live_parameters=100"], (200, 0, 0, 261 * 20)),
+        (["engine.deepspeed.zero_optimization.stage3_max_live_parameters=auto"], (2 * 522, 0, 0, 261 * 20)),
         (["engine.deepspeed.zero_optimization.offload_param=null"], (2 * 261, 0, 0, 261 * 18)),
         (["engine.deepspeed.zero_optimization.offload_optimizer=null"], (2 * 522, 2 * 261, 12 * 261, 2 * 261)),
         (["engine.deepspeed.zero_optimization.offload_optimizer.device=nvme"], (2 * 522, 0, 0, 2 * 261)),
@@ -158,7 +159,8 @@ def test_the_largest_picture_fills_its_grid():
 def test_plan_counts_packed_rows_in_tokens_and_refuses_rows_that_no_packed_row_holds():
     packed = stage("finetune", "finetune.batching=packed", "finetune.pack_length=8192")
     assert rows_a_step("finetune", packed, 8) == (
-        "8 GPUs x 4 packed rows of 8,192 = 262,144 tokens a step; 128 rows on average, counted when the rows are read"
+        "8 GPUs x 4 packed rows of 8,192 = 262,144 tokens a step; as many rows as fit, counted when they are read; "
+        "a warning where their mean is not near 128"
     )
     longer = {**packed.model_dump(), "max_length": 9000}
     with pytest.raises(UserError, match=r"max_length=9000 takes rows .* set finetune.pack_length=9000"):

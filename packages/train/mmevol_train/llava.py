@@ -7,7 +7,7 @@ from typing import Any
 
 from mmevol_train.conversation import BadRow
 
-HALF = "holds half of a surrogate pair, which is no character"  # JSON can say it, and a file name of odd bytes is read so
+HALF = "holds half of a surrogate pair, which is no character"  # file names of odd bytes are read so
 
 
 def row_problem(row: Any) -> str:

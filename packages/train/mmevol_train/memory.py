@@ -88,7 +88,7 @@ def need(config: Any, language: Language, tower: Vision, ranks: int) -> Need:
     learned /= ranks if engine in SHARED else 1
     activations = _activations(config, language, tower)
     if engine.startswith("deepspeed"):
-        zero = config.engine.deepspeed.get("zero_optimization", {})
+        zero = config.engine.deepspeed.get("zero_optimization") or {}
         return _offloaded(
             zero, Need(2 * weights + NF4 * packed, 2 * learned, 12 * learned, activations), total, learned
         )
@@ -105,7 +105,8 @@ def _offloaded(zero: Mapping[str, Any], found: Need, total: int, learned: float)
         kept = (found.gradients + found.optimizer + 4 * learned) if optimizer == "cpu" else 0.0
         found = replace(found, gradients=0.0, optimizer=0.0, host=kept)
     if weights != "none":
-        live = 2.0 * min(total, int(zero.get("stage3_max_live_parameters", MAX_LIVE)))
+        live = zero.get("stage3_max_live_parameters", MAX_LIVE)
+        live = 2.0 * min(total, MAX_LIVE if live == "auto" else int(live))
         found = replace(found, weights=live, host=found.host + found.weights * (weights == "cpu"))
     return found
 

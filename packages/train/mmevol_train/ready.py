@@ -1,4 +1,4 @@
-"""What a training configuration asks of the machine, checked before anything is read or started."""
+"""What a training configuration asks of the machine and the model, checked before anything is read or started."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from importlib.util import find_spec
 
 import torch
 
-from mmevol_core.errors import UserError
+from mmevol_core.errors import UserError, unknown
 from mmevol_train.config import TrainConfig
+from mmevol_train.shapes import linear_layers
 
 Asks = Callable[[TrainConfig], bool]
 
@@ -28,7 +29,9 @@ SHARDING = ("deepspeed_zero3", "fsdp2")
 
 
 def check_machine(config: TrainConfig) -> None:
-    """Silent when this machine can do what is asked.
+    """Silent when this machine can do what is asked, with adapters on layers that a known model has.
+
+    `training.adapted` asks every model itself, once it is built.
 
     Raises:
         UserError: for the first thing that it cannot, with what to write instead.
@@ -40,5 +43,9 @@ def check_machine(config: TrainConfig) -> None:
             raise UserError(f"{key} needs a CUDA GPU and here is none; set {instead}")
         if package and find_spec(package) is None:
             raise UserError(f"{key} needs the package {package}: pip install {package.replace('_', '-')}")
+    layers = linear_layers(config.backbone.language_model) if config.lora else ()
+    for name in config.lora.targets if config.lora and layers else ():
+        if name not in layers:
+            raise unknown("linear layer", name, layers, where="lora.targets")
     if config.lora and config.lora.four_bit and config.engine.name in SHARDING:
         raise UserError(f"lora.four_bit cannot be sharded by {config.engine.name}; use engine=single, ddp or zero2")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
+from mmevol_train.config import LINEAR
 from mmevol_train.parts import BackboneConfig, locate
 
 SHAPES = Path(__file__).parent / "shapes.json"
@@ -87,6 +88,15 @@ def shapes(backbone: BackboneConfig) -> tuple[Language, Vision]:
     return language, tower
 
 
+def linear_layers(identifier: str) -> tuple[str, ...]:
+    """Names of the linear layers of a language model where its family is known here, else none."""
+    try:
+        stored = _stored(identifier)
+    except UserError:  # its weights may still be fetched
+        return ()
+    return LINEAR if stored.get("text_config", stored).get("model_type") in ("qwen2", "llama") else ()
+
+
 def _stored(identifier: str) -> dict[str, Any]:
     file = Path(locate(identifier)) / "config.json"
     if file.is_file():
@@ -95,8 +105,12 @@ def _stored(identifier: str) -> dict[str, Any]:
     if identifier in known:
         return dict(known[identifier])
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    cached = try_to_load_from_cache(identifier, "config.json")
+    try:
+        cached = try_to_load_from_cache(identifier, "config.json")
+    except HFValidationError:  # a folder that is not here
+        cached = None
     if isinstance(cached, str):
         return dict(json.loads(Path(cached).read_text(encoding="utf-8")))
     raise UserError(f"the shape of {identifier} is not known here: hf download {identifier} config.json")
