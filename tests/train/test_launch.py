@@ -96,6 +96,8 @@ def test_told_to_stop_in_the_last_step_ranks_that_finished_have_finished(tmp_pat
 def test_the_command_that_starts_the_ranks(changes, words):
     engine = EngineConfig.model_validate({"name": "ddp", **changes})
     assert command(engine, Path("o.json")) == [*changes.get("prefix", []), sys.executable, *words.split()]
+    limited = [*changes.get("prefix", []), "env", "OMP_NUM_THREADS=3", sys.executable, *words.split()]
+    assert command(engine, Path("o.json"), 3) == limited
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU refuses")

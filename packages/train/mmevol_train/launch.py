@@ -48,7 +48,7 @@ def spread(stage: str, work: Work, config: TrainConfig, inputs: Mapping[str, Pat
             result = work(config, inputs, out_dir)
             leave_result(out_dir, read_json(order)["identity"], result)
         else:
-            result = read_result(config, out_dir, *run_launcher(command(config.engine, order)))
+            result = read_result(config, out_dir, *run_launcher(command(config.engine, order, config.threads)))
     for folder in (out_dir / "training", *out_dir.glob("rank-*")):
         shutil.rmtree(folder, ignore_errors=True)
     (out_dir / ORDER).unlink(missing_ok=True)
@@ -102,10 +102,12 @@ def _stored(found: Mapping[str, Any]) -> StageResult:
     return StageResult({role: Path(path) for role, path in found["files"].items()}, found["metrics"])
 
 
-def command(engine: EngineConfig, order: Path) -> list[str]:
+def command(engine: EngineConfig, order: Path, threads: int = 0) -> list[str]:
     """The command that starts this node's ranks, or all nodes' when `engine.prefix` is srun or mpirun.
 
-    torchrun reads the rest from its own environment variables (PET_RDZV_ENDPOINT=host:port, PET_RDZV_BACKEND=c10d).
+    `threads` stand in the ranks' environment before their libraries start: torchrun writes 1 there, the deepspeed
+    launcher nothing, and sums over more threads come in another order. 0 leaves it to the launcher. torchrun reads the
+    rest from its own environment variables (PET_RDZV_ENDPOINT=host:port, PET_RDZV_BACKEND=c10d).
     """
     here = str(processes(engine))
     if engine.launcher == "deepspeed":
@@ -115,7 +117,8 @@ def command(engine: EngineConfig, order: Path) -> list[str]:
         nodes = ["--nnodes", str(engine.nodes)] if engine.nodes > 1 else ["--standalone"]
         nodes += ["--nproc-per-node", here, "--shutdown-timeout", str(SAVING_S)]
         run = ["-m", "torch.distributed.run", *nodes, "-m", "mmevol_train.rank"]
-    return [*engine.prefix, sys.executable, *run, str(order)]
+    alike = ["env", f"OMP_NUM_THREADS={threads}"] if threads else []
+    return [*engine.prefix, *alike, sys.executable, *run, str(order)]
 
 
 def processes(engine: EngineConfig) -> int:
