@@ -266,21 +266,30 @@ def test_a_batch_whose_creation_seemed_to_fail_is_not_created_twice(tmp_path, ti
     assert all(isinstance(reply, Reply) for reply in replies.values())
 
 
+def spoil_first_output(teacher, tmp_path, change):
+    """Have the server hand out its next output file with other lines."""
+    ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "first.sqlite", ["warm up"])
+    add_file, done = teacher.server.batches.add_file, []
+
+    def spoil(name, purpose, data):
+        if purpose == "batch_output" and not done:
+            done.append(name)
+            data = b"\n".join(change(data.splitlines()))
+        return add_file(name, purpose, data)
+
+    teacher.server.batches.add_file = spoil
+
+
 def test_broken_lines_of_an_output_file_cost_only_their_own_questions(tmp_path):
     junk = [b"{half a line", b"[]", b'{"custom_id": "not hexadecimal", "response": {}}', b'{"custom_id": 7}']
+
+    def spoiled(lines):
+        first, second, *rest = lines
+        silent = orjson.dumps({**orjson.loads(second), "response": None})
+        return [first[:-9], silent, *junk, *rest, rest[0]]  # one line twice
+
     with MockTeacher() as teacher:
-        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "first.sqlite", ["warm up"])
-        add_file, spoiled = teacher.server.batches.add_file, []
-
-        def spoil(name, purpose, data):
-            if purpose == "batch_output" and not spoiled:
-                spoiled.append(name)
-                first, second, *rest = data.splitlines()
-                silent = orjson.dumps({**orjson.loads(second), "response": None})
-                data = b"\n".join([first[:-9], silent, *junk, *rest, rest[0]])  # one line twice
-            return add_file(name, purpose, data)
-
-        teacher.server.batches.add_file = spoil
+        spoil_first_output(teacher, tmp_path, spoiled)
         replies, stats = ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(10))
         assert teacher.stats()["duplicate_requests"] == 2
     assert all(isinstance(reply, Reply) for reply in replies.values())
@@ -289,19 +298,12 @@ def test_broken_lines_of_an_output_file_cost_only_their_own_questions(tmp_path):
 
 @pytest.mark.parametrize(("status", "answered"), [(425, 10), (410, 9)])
 def test_a_line_is_asked_again_for_the_statuses_that_single_requests_are(tmp_path, status, answered):
+    def failed(lines):
+        response = {"status_code": status, "body": {"error": "not now"}}
+        return [orjson.dumps({**orjson.loads(lines[0]), "response": response}), *lines[1:]]
+
     with MockTeacher() as teacher:
-        ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "first.sqlite", ["warm up"])
-        add_file, spoiled = teacher.server.batches.add_file, []
-
-        def spoil(name, purpose, data):
-            if purpose == "batch_output" and not spoiled:
-                spoiled.append(name)
-                first, *rest = map(orjson.loads, data.splitlines())
-                first["response"] = {"status_code": status, "body": {"error": "not now"}}
-                data = b"\n".join(map(orjson.dumps, [first, *rest]))
-            return add_file(name, purpose, data)
-
-        teacher.server.batches.add_file = spoil
+        spoil_first_output(teacher, tmp_path, failed)
         replies, stats = ask_all(endpoint(teacher.base_url, batch=QUICK), tmp_path / "j.sqlite", numbered(10))
     assert sum(isinstance(reply, Reply) for reply in replies.values()) == answered
     assert stats.errors == {f"http_{status}": 1}

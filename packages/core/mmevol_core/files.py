@@ -84,8 +84,8 @@ def file_digest(path: Path, length: int = 16) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()[:length]
 
 
-def files_below(root: Path) -> Iterator[Path]:
-    """Every file of a folder's tree, folder by folder in the order of names; links to folders are followed once."""
+def folders_below(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder of a tree with the names in it that are no folders, in order; links to folders are followed once."""
     seen: set[Path] = set()
     for here, inner, names in os.walk(root, followlinks=True):
         place = Path(here).resolve()
@@ -94,4 +94,9 @@ def files_below(root: Path) -> Iterator[Path]:
             continue
         seen.add(place)
         inner.sort()
-        yield from (path for path in (Path(here) / name for name in sorted(names)) if path.is_file())
+        yield Path(here), sorted(names)
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """Every file of a folder's tree, in the order of `folders_below`."""
+    return (here / name for here, names in folders_below(root) for name in names if (here / name).is_file())

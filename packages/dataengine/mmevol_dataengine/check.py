@@ -6,7 +6,6 @@ A bad picture goes on a quarantine list, by which readers leave rows out; nothin
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmevol_core.errors import UserError
-from mmevol_core.files import read_jsonl, write_jsonl
+from mmevol_core.files import folders_below, read_jsonl, write_jsonl
 from mmevol_core.images import ImageFailure, ImagePolicy, ImageStore, plain_name
 from mmevol_core.json_stream import json_rows
 from mmevol_core.sample import Sample
@@ -164,16 +163,9 @@ def _absent(root: Path, data: Sequence[Path]) -> dict[str, str]:
 
 def _pictures(root: Path, folders: dict[str, Folder]) -> Iterator[str]:
     """Names of the pictures, folder by folder; what else there is gets counted. Links to folders are followed once."""
-    seen: set[Path] = set()
-    for here, inner, files in os.walk(root, followlinks=True):
-        place = Path(here).resolve()
-        if place in seen:
-            inner.clear()
-            continue
-        seen.add(place)
-        inner.sort()
-        below = Path(here).relative_to(root)
-        for name in sorted(files):
+    for here, names in folders_below(root):
+        below = here.relative_to(root)
+        for name in names:
             path = (below / name).as_posix()
             if Path(name).suffix.lower() in SUFFIXES:
                 yield path

@@ -7,6 +7,7 @@ function, a time of day, a number with separators or a unit that may convert say
 from __future__ import annotations
 
 import re
+from operator import add, mul, sub
 
 from mmevol_core.sample import QA
 from mmevol_dataengine.claims import said, stem
@@ -54,6 +55,10 @@ _CONCLUDES = re.compile(
     r"^\W*(?:(?:so|thus|hence|therefore)\W+)?(?:(?:the|my) (?:final )?answer is:?|it is)\s*(\d+)\W*$", re.IGNORECASE
 )
 
+_OPERATIONS = {
+    "+": add, "plus": add, "-": sub, "−": sub, "minus": sub, "*": mul, "×": mul, "times": mul,
+}  # fmt: skip
+
 
 def wrong_sum(item: QA) -> str | None:
     """A sum, a parity or a comparison in the answer that is false, or that its own conclusion denies."""
@@ -68,8 +73,7 @@ def _false_sum(answer: str) -> str | None:
             continue
         one, result = int(found.group(1)), found.group(6)
         sign, other = (found.group(2) or found.group(4)).lower(), int(found.group(3) or found.group(5))
-        true = one + other if sign in {"+", "plus"} else one * other
-        true = one - other if sign in {"-", "−", "minus"} else true
+        true = _OPERATIONS[sign](one, other)
         if int(result) != true:
             return f"{one} {sign} {other} is {true}, not {result}"
         last = _CONCLUDES.match(answer[found.end() :])

@@ -145,11 +145,9 @@ def _evaluate(config: Mapping[str, Any], arm: str, tiny: bool) -> Node:
     if tiny:
         inputs["held_out"] = ("seed", "held_out")
     if not config["evaluate"].get("contaminated"):
-        blended = config["mixtures"][arm].get("blend")
-        for source, section in (
-            ("seed", config["data"]),
-            (f"mixture.{arm}", blended),
-        ):  # a mixture's has the seeds' too
+        # the later wins: a mixture's list holds the seeds', too
+        gates = {"seed": config["data"], f"mixture.{arm}": config["mixtures"][arm].get("blend")}
+        for source, section in gates.items():
             if _keeps_contaminated(section):
                 inputs["contaminated"] = (source, "contaminated_items")
     common = config["evaluate"].get("settings") or {}
